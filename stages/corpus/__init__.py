@@ -1,0 +1,1 @@
+"""Readers of captioned audio and the built-in soundworld."""

@@ -1,0 +1,1 @@
+"""Distances, scores, confidence intervals and the listening page."""

@@ -1,0 +1,1 @@
+"""Fusion, experiment A's projection, experiment B's alignment, and their losses."""

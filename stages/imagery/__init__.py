@@ -1,0 +1,1 @@
+"""Pictograms and image checks."""

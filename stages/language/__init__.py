@@ -1,0 +1,1 @@
+"""Decomposition of captions and text checks."""

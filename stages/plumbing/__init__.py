@@ -1,0 +1,1 @@
+"""Params schema, MLflow tracking, progress and atomic files."""

@@ -1,0 +1,1 @@
+"""Mel spectrogram, VAE, U-Net, sampler and BigVGAN."""

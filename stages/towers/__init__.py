@@ -1,0 +1,1 @@
+"""ImageBind and CLAP."""
