@@ -79,6 +79,12 @@ class Decompose(Section):
     min_words: Count
     max_words: Count
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Decompose:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words={self.min_words} exceeds max_words={self.max_words}; no caption would fit")
+        return self
+
 
 class Images(Section):
     """`images`: who paints the visual parts."""

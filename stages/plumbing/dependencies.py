@@ -1,0 +1,61 @@
+"""What a stage's result depends on, read from dvc.yaml and hashed in the working folder as DVC hashes it.
+
+While a stage runs, dvc.lock still holds the entry of its last run, and in a temporary run that of another run: so
+the hashes are taken from the files themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def stage_entry(stage: str, folder: Path = Path(".")) -> dict[str, Any]:
+    """The stage's entry of dvc.yaml, `${section.key}` filled in from params.yaml.
+
+    Raises ValueError where dvc.yaml has no such stage.
+    """
+    stages = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    if stage not in stages:
+        raise ValueError(f"dvc.yaml: no stage {stage}; it has {', '.join(stages)}")
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    filled = re.sub(r"\$\{([\w.]+)\}", lambda match: str(_value(params, match[1])), json.dumps(stages[stage]))
+    entry: dict[str, Any] = json.loads(filled)
+    return entry
+
+
+def stage_hashes(stage: str, folder: Path = Path(".")) -> dict[str, dict[str, Any]]:
+    """`{"params": {name: value}, "deps": {path: md5}}` of a stage; a missing dependency's md5 is "missing"."""
+    entry = stage_entry(stage, folder)
+    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    return {
+        "params": {name: _value(params, name) for name in entry.get("params", [])},
+        "deps": {path: content_md5(folder / path) for path in entry.get("deps", [])},
+    }
+
+
+def content_md5(path: Path) -> str:
+    """DVC's md5 of a file, or of a folder (`...dir`): that of the JSON list of its files' md5s and paths."""
+    if path.is_file():
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    if not path.is_dir():
+        return "missing"
+    files = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    listed = [{"md5": content_md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+    listed.sort(key=lambda entry: entry["relpath"])
+    text = json.dumps(listed, sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _value(params: dict[str, Any], name: str) -> Any:
+    value: Any = params
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            raise ValueError(f"params.yaml: {name}: missing; dvc.yaml names it")
+        value = value[part]
+    return value
