@@ -1,0 +1,57 @@
+"""A run's whole state in one safetensors file: weights, optimiser moments, average, curve and position."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from stages.plumbing.files import replacing
+
+
+def save_checkpoint(path: Path, tensors: dict[str, dict[str, torch.Tensor]], state: dict[str, Any]) -> None:
+    """Write groups of tensors (`{"network": {...}, "best": {...}}`) and a JSON-able state, all at once."""
+    flat = {
+        f"{group}/{name}": tensor.contiguous() for group, named in tensors.items() for name, tensor in named.items()
+    }
+    with replacing(path) as temporary:
+        save_file(flat, temporary, metadata={"state": json.dumps(state)})
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
+    """Read what `save_checkpoint` wrote."""
+    tensors: dict[str, dict[str, torch.Tensor]] = {}
+    with safe_open(path, framework="pt") as file:
+        state = json.loads(file.metadata()["state"])
+        for key in file.keys():  # noqa: SIM118 (safe_open is no mapping)
+            group, name = key.split("/", 1)
+            tensors.setdefault(group, {})[name] = file.get_tensor(key)
+    return tensors, state
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """AdamW's moments and step counts by parameter index, as named tensors."""
+    moments = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value) for index, named in moments.items() for name, value in named.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave."""
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = value
+    state = optimizer.state_dict()
+    state["state"] = moments
+    optimizer.load_state_dict(state)
+
+
+def copied_state(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of the network's weights and buffers that later updates leave alone."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}

@@ -1,0 +1,151 @@
+"""The one training loop: AdamW, warm-up and cosine decay, optional weight average, validation, resume.
+
+A run that was killed goes on from its last checkpoint and ends with the same bytes as one that was not:
+batches and random numbers of an update depend on the seed and the update's number alone.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.plumbing.progress import progress
+from stages.training.checkpoint import (
+    copied_state,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from stages.training.determinism import derive_seed
+
+WARM_UP = 0.05
+FINAL_RATE = 0.05
+GRADIENT_NORM = 1.0
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves: the curve (one row an epoch) and weights by name; `best` is `last` without a criterion."""
+
+    curve: list[Row]
+    last: dict[str, Tensor]
+    best: dict[str, Tensor]
+    best_epoch: int
+
+
+def learning_rate_factor(update: int, updates: int) -> float:
+    """Linear warm-up over the first 5 % of the updates, then a cosine from 1 down to 0.05."""
+    warm_up = max(1, int(WARM_UP * updates))
+    if update < warm_up:
+        return (update + 1) / warm_up
+    position = (update - warm_up) / max(1, updates - warm_up)
+    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * position))
+
+
+def train(
+    network: nn.Module,
+    loss: Callable[[int], Tensor],
+    *,
+    name: str,
+    seed: int,
+    updates: int,
+    learning_rate: float,
+    work: Path,
+    epoch_updates: int,
+    validate: Callable[[nn.Module], Row] | None = None,
+    best_by: str | None = None,
+    ema_decay: float = 0.0,
+    weight_decay: float = 0.01,
+) -> Trained:
+    """Minimise `loss(update)` over the parameters of `network` that require gradients.
+
+    Args:
+        network: everything that is trained, and saved; frozen parts may lie in it or outside.
+        loss: the batch of an update is its own affair; it is called with torch seeded by (seed, name, update).
+        name: what the progress bar and the checkpoint are called.
+        seed: of the stage.
+        updates: optimiser steps in all.
+        learning_rate: the peak of the schedule.
+        work: folder of the checkpoint; the caller names it by a hash of params, inputs and code.
+        epoch_updates: steps between two rows of the curve.
+        validate: gives the validation columns of a row; gets the averaged network where `ema_decay` > 0.
+        best_by: the column whose lowest value marks the best weights.
+        ema_decay: decay of the exponential average of the weights; 0 trains without one.
+        weight_decay: AdamW's.
+    """
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    average = None
+    if ema_decay > 0:
+        average = torch.optim.swa_utils.AveragedModel(
+            network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(ema_decay)
+        )
+    averaged = network if average is None else average.module
+    checkpoint = work / f"{name}.safetensors"
+    curve: list[Row] = []
+    best: dict[str, Tensor] = {}
+    best_epoch, loss_sum, start = 0, 0.0, 0
+    if checkpoint.exists():
+        tensors, state = load_checkpoint(checkpoint)
+        network.load_state_dict(tensors["network"])
+        restore_optimizer(optimizer, tensors["optimizer"])
+        if average is not None:
+            average.load_state_dict(tensors["average"])
+        best = tensors.get("best", {})
+        curve, best_epoch, loss_sum, start = state["curve"], state["best_epoch"], state["loss_sum"], state["update"]
+        print(f"{name}: resumed after update {start} of {updates}")
+
+    def keep(update: int) -> None:
+        tensors = {"network": network.state_dict(), "optimizer": optimizer_tensors(optimizer), "best": best}
+        if average is not None:
+            tensors["average"] = average.state_dict()
+        save_checkpoint(
+            checkpoint, tensors, {"curve": curve, "best_epoch": best_epoch, "loss_sum": loss_sum, "update": update}
+        )
+
+    pause = float(os.environ.get("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "20"))
+    kept_at = time.monotonic()
+    for update in progress(range(start, updates), name, total=updates, initial=start):
+        torch.manual_seed(derive_seed(seed, name, update))
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * learning_rate_factor(update, updates)
+        network.train()
+        value = loss(update)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(trainable, GRADIENT_NORM)
+        optimizer.step()
+        if average is not None:
+            average.update_parameters(network)
+        loss_sum += float(value.detach())
+        if not math.isfinite(loss_sum):
+            raise ValueError(f"{name}: the loss is no longer finite at update {update}; lower its learning_rate")
+        if (update + 1) % epoch_updates == 0 or update + 1 == updates:
+            since = (update % epoch_updates) + 1
+            row: Row = {"epoch": len(curve) + 1, "updates": update + 1, "training_loss": loss_sum / since}
+            loss_sum = 0.0
+            if validate is not None:
+                averaged.eval()
+                with torch.no_grad():
+                    row |= validate(averaged)
+            curve.append(row)
+            if best_by is not None and row[best_by] <= min(earlier[best_by] for earlier in curve):
+                best, best_epoch = copied_state(averaged), row["epoch"]
+        if time.monotonic() - kept_at >= pause:
+            keep(update + 1)
+            kept_at = time.monotonic()
+    keep(updates)
+    averaged.eval()
+    last = copied_state(averaged)
+    return Trained(curve=curve, last=last, best=best or last, best_epoch=best_epoch or len(curve))

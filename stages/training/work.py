@@ -1,0 +1,25 @@
+"""Where a training run keeps its checkpoint: a folder named by a hash of everything that decides its result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from stages.plumbing.dependencies import stage_hashes
+
+
+def cache_folder() -> Path:
+    """`BIND_AN_AUDIO_CACHE`, else `.cache/` of the user's repository, also from DVC's temporary folders."""
+    named = os.environ.get("BIND_AN_AUDIO_CACHE")
+    return Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".cache"
+
+
+def work_folder(stage: str) -> Path:
+    """The stage's folder for checkpoints: params, inputs and code of dvc.yaml's entry go into its name.
+
+    A run that was killed finds its checkpoint there; a run with another param, input or line of code does not.
+    """
+    digest = hashlib.sha256(json.dumps(stage_hashes(stage), sort_keys=True).encode()).hexdigest()
+    return cache_folder() / "training" / f"{stage}-{digest[:16]}"
