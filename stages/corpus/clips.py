@@ -1,0 +1,69 @@
+"""Clips as later stages see them: the accepted pairs beside what the corpus knows of them, and their waveforms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.plumbing.files import read_jsonl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CORPUS = Path("data/corpus")
+QUALITY = Path("data/quality")
+SEEN_ATTRIBUTES = ("size", "material", "scene")
+SPLITS = ("train", "valid", "test")
+
+Row = dict[str, Any]
+
+
+def accepted_clips(split: str | None = None) -> list[Row]:
+    """Rows of `data/quality/accepted.jsonl` joined with the corpus's metadata by id, of one split or of all.
+
+    Raises ValueError where a split holds nothing.
+    """
+    corpus = {row["id"]: row for row in read_jsonl(CORPUS / "metadata.jsonl")}
+    accepted = read_jsonl(QUALITY / "accepted.jsonl")
+    rows = [corpus[row["id"]] | row for row in accepted if split in (None, row["split"])]
+    if not rows:
+        raise ValueError(
+            f"{QUALITY}/accepted.jsonl holds no {split or ''} pair; raise prepare.clips, "
+            "prepare.valid_share or prepare.test_share"
+        )
+    return rows
+
+
+def read_waveforms(rows: Sequence[Row]) -> Tensor:
+    """Waveforms `[N, samples]` at 16 kHz in [-1, 1] of the rows' clips; all clips of a corpus are equally long."""
+    import soundfile
+    import torch
+
+    return torch.stack(
+        [torch.from_numpy(soundfile.read(CORPUS / row["file_name"], dtype="float32")[0]) for row in rows]
+    )
+
+
+def seen_key(row: Row) -> str:
+    """What of a clip can be seen, as one comparable text; the visual part where the corpus has no attributes."""
+    attributes = row["attributes"]
+    if not attributes:
+        return str(row["visual_part"]).lower()
+    return repr([row["sources"], *(attributes.get(name) for name in SEEN_ATTRIBUTES)])
+
+
+def heard_attributes(row: Row) -> Row:
+    """The attributes that only sound tells; empty where the corpus has none."""
+    return {name: value for name, value in row["attributes"].items() if name not in SEEN_ATTRIBUTES}
+
+
+def heard_key(row: Row) -> str:
+    """What of a clip is only heard, as one comparable text; the text part where the corpus has no attributes."""
+    attributes = heard_attributes(row)
+    return repr(sorted(attributes.items())) if attributes else str(row["text_part"]).lower()
+
+
+def whole_key(row: Row) -> str:
+    """Everything a caption tells, as one comparable text."""
+    return f"{seen_key(row)} {heard_key(row)}" if row["attributes"] else str(row["caption"]).lower()

@@ -1,0 +1,171 @@
+"""ImageBind (Girdhar et al. 2023) through the package `imagebind-unofficial`: building, inputs, embeddings.
+
+The package is Meta's code under CC BY-NC-SA 4.0. Its `__init__` imports a data module that needs pytorchvideo and
+fails beside a current torchvision, so the model's module is imported here without it; what that data module does
+to texts, images and audio is done here instead.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from stages.plumbing.params import ImageBindSize
+
+IMAGE_SIZE = 224
+IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
+IMAGE_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+AUDIO_MEAN, AUDIO_DEVIATION = -4.268, 9.138
+AUDIO_MEL_BINS = 128
+AUDIO_FRAMES = 256
+MODALITIES = ("text", "vision", "audio")
+
+
+def _module(name: str) -> Any:
+    if "imagebind" not in sys.modules:
+        spec = importlib.util.find_spec("imagebind")
+        if spec is None or spec.submodule_search_locations is None:
+            raise ValueError("package imagebind-unofficial is not installed; `pip install -c constraints.txt -e .`")
+        package = types.ModuleType("imagebind")
+        package.__path__ = list(spec.submodule_search_locations)
+        sys.modules["imagebind"] = package
+    return importlib.import_module(f"imagebind.models.{name}")
+
+
+def build_imagebind(size: ImageBindSize) -> nn.Module:
+    """Build ImageBind with random weights, its text, vision and audio towers only.
+
+    Audio patches do not overlap here (stride 16, where the published model has 10).
+    """
+    model: nn.Module = _module("imagebind_model").ImageBindModel(
+        kernel_size=(2, size.patch, size.patch),
+        out_embed_dim=size.embedding_dim,
+        vision_embed_dim=size.vision.width,
+        vision_num_blocks=size.vision.blocks,
+        vision_num_heads=size.vision.heads,
+        text_embed_dim=size.text.width,
+        text_num_blocks=size.text.blocks,
+        text_num_heads=size.text.heads,
+        audio_embed_dim=size.audio.width,
+        audio_num_blocks=size.audio.blocks,
+        audio_num_heads=size.audio.heads,
+        audio_stride=16,
+        audio_num_mel_bins=AUDIO_MEL_BINS,
+        audio_target_len=AUDIO_FRAMES,
+        audio_drop_path=0.0,
+        depth_embed_dim=8,
+        depth_num_blocks=1,
+        depth_num_heads=1,
+        thermal_embed_dim=8,
+        thermal_num_blocks=1,
+        thermal_num_heads=1,
+        imu_embed_dim=8,
+        imu_num_blocks=1,
+        imu_num_heads=1,
+    )
+    for part in ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors"):
+        towers = getattr(model, part)
+        for modality in list(towers):
+            if modality not in MODALITIES:
+                del towers[modality]
+    return model
+
+
+@cache
+def _tokenizer() -> Any:
+    module = _module("multimodal_preprocessors")
+    vocabulary = Path(module.__file__).parent.parent / "bpe" / "bpe_simple_vocab_16e6.txt.gz"
+    return module.SimpleTokenizer(bpe_path=str(vocabulary))
+
+
+def tokenize(texts: Sequence[str]) -> Tensor:
+    """CLIP's byte-pair tokens `[B, 77]` of the texts, as ImageBind reads them."""
+    tokenizer = _tokenizer()
+    return torch.stack([tokenizer(text) for text in texts]) if texts else torch.zeros(0, 77, dtype=torch.long)
+
+
+def read_image(path: str | Path) -> Tensor:
+    """Read an image as `[3, 224, 224]` uint8: shorter side to 224 (bicubic), centre crop."""
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such image") from None
+    except OSError as error:
+        raise ValueError(f"{path}: not an image that can be read ({error}); give a PNG or JPEG") from None
+    scale = IMAGE_SIZE / min(image.size)
+    if scale != 1:
+        width, height = (max(IMAGE_SIZE, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (image.width - IMAGE_SIZE) // 2, (image.height - IMAGE_SIZE) // 2
+    image = image.crop((left, top, left + IMAGE_SIZE, top + IMAGE_SIZE))
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def normalize_images(images: Tensor) -> Tensor:
+    """`[B, 3, 224, 224]` uint8 to CLIP's normalised floats."""
+    mean = torch.tensor(IMAGE_MEAN).view(3, 1, 1)
+    deviation = torch.tensor(IMAGE_DEVIATION).view(3, 1, 1)
+    return (images.float() / 255 - mean) / deviation
+
+
+def audio_features(waveforms: Tensor) -> Tensor:
+    """Kaldi filterbanks `[B, 1, 128, 256]` of waveforms `[B, samples]` at 16 kHz, normalised as ImageBind does.
+
+    The first 256 frames of 10 ms are kept; a shorter clip is padded with zeros.
+    """
+    import torchaudio
+
+    features = []
+    for waveform in waveforms:
+        bank = torchaudio.compliance.kaldi.fbank(
+            (waveform - waveform.mean())[None],
+            htk_compat=True,
+            sample_frequency=16_000,
+            use_energy=False,
+            window_type="hanning",
+            num_mel_bins=AUDIO_MEL_BINS,
+            dither=0.0,
+            frame_length=25,
+            frame_shift=10,
+        )
+        frames = nn.functional.pad(bank.T[:, :AUDIO_FRAMES], (0, max(0, AUDIO_FRAMES - len(bank))))
+        features.append((frames - AUDIO_MEAN) / AUDIO_DEVIATION)
+    return torch.stack(features)[:, None]
+
+
+def unit(embedding: Tensor) -> Tensor:
+    """Scale to length 1 over the last dimension: ImageBind's own text output carries a learned scale."""
+    return nn.functional.normalize(embedding, dim=-1)
+
+
+def embed_texts(model: nn.Module, tokens: Tensor) -> Tensor:
+    """Tokens `[B, 77]` to embeddings `[B, D]` of length 1."""
+    return unit(model({"text": tokens})["text"])
+
+
+def embed_images(model: nn.Module, images: Tensor) -> Tensor:
+    """Images `[B, 3, 224, 224]` uint8 to embeddings `[B, D]` of length 1."""
+    return unit(model({"vision": normalize_images(images)})["vision"])
+
+
+def embed_audio(model: nn.Module, features: Tensor) -> Tensor:
+    """Filterbanks `[B, 1, 128, 256]` to embeddings `[B, D]` of length 1."""
+    return unit(model({"audio": features})["audio"])
+
+
+def logit_scale(model: nn.Module) -> Tensor:
+    """The learned scale of the text tower's similarities, at most 100."""
+    scale: Tensor = model.get_submodule("modality_postprocessors.text.1").log_logit_scale.exp().clamp(max=100.0)  # type: ignore[operator]
+    return scale
