@@ -1,0 +1,90 @@
+"""Train the backbone: Make-An-Audio's latent diffusion U-Net with CLAP's text token features as its context.
+
+Command: `python -m stages.backbone`
+Reads:   data/quality/accepted.jsonl, data/corpus/, models/encoders/, models/codec/
+Writes:  models/backbone/, metrics/backbone.json
+Runtime: about 5 minutes for 1,000 updates on 2 cores.
+
+Noise prediction with a plain squared error; a share of the captions is dropped to "" for classifier-free guidance.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from stages.corpus.clips import accepted_clips, read_waveforms
+from stages.plumbing.files import replacing_folder, write_json
+from stages.plumbing.params import load_params
+from stages.plumbing.progress import progress
+from stages.plumbing.running import run
+from stages.plumbing.tracking import log_stage
+from stages.synthesis.mel import mel_spectrogram
+from stages.synthesis.store import BACKBONE, Codec, load_codec
+from stages.synthesis.unet import build_unet
+from stages.towers.clap import Clap, Tokenizer
+from stages.towers.store import load_clap
+from stages.training.determinism import batch_indices, be_deterministic
+from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
+from stages.training.loop import Row, train
+from stages.training.work import work_folder
+
+
+def main() -> None:
+    """Encode latents and captions once, train, write the averaged weights."""
+    params = load_params().backbone
+    be_deterministic(params.seed)
+    codec = load_codec()
+    clap, tokenizer = load_clap()
+    latents, context = encode_split("train", codec, clap, tokenizer)
+    valid_latents, valid_context = encode_split("valid", codec, clap, tokenizer)
+    with torch.no_grad():
+        empty = clap.token_features(tokenizer([""]))[0]
+    unet = build_unet(params, latents.shape[1], context.shape[2])
+    schedule = params.training
+
+    def loss(update: int) -> Tensor:
+        batch = batch_indices(update, len(latents), schedule.batch_size, params.seed, "backbone")
+        return random_diffusion_loss(unet, latents[batch], drop_context(context[batch], empty, params.caption_dropout))
+
+    def validate(network: torch.nn.Module) -> Row:
+        unconditioned = empty.expand_as(valid_context)
+        return {
+            "validation_diffusion_loss": fixed_diffusion_loss(network, valid_latents, valid_context),
+            "validation_diffusion_loss_unconditioned": fixed_diffusion_loss(network, valid_latents, unconditioned),
+        }
+
+    trained = train(
+        unet,
+        loss,
+        name="backbone",
+        seed=params.seed,
+        updates=schedule.updates,
+        learning_rate=schedule.learning_rate,
+        work=work_folder("backbone"),
+        epoch_updates=max(1, schedule.updates // 10),
+        validate=validate,
+        ema_decay=params.ema_decay,
+    )
+    unet.load_state_dict(trained.last)
+    with replacing_folder(BACKBONE) as folder:
+        unet.save_pretrained(folder)
+    last = trained.curve[-1]
+    metrics = {name: round(last[name], 4) for name in last if name not in ("epoch", "updates")}
+    metrics |= {"updates": schedule.updates, "parameters": sum(p.numel() for p in unet.parameters())}
+    write_json("metrics/backbone.json", metrics)
+    log_stage("backbone", params, metrics, {"backbone": trained.curve})
+
+
+@torch.no_grad()
+def encode_split(split: str, codec: Codec, clap: Clap, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
+    """Scaled latents `[N, C, 10, W]` and CLAP token features `[N, 77, C]` of a split."""
+    rows = accepted_clips(split)
+    mels = mel_spectrogram(read_waveforms(rows))
+    latents = torch.cat([codec.encode(part) for part in progress(mels.split(32), f"latents {split}")])
+    tokens = tokenizer([row["caption"] for row in rows])
+    return latents, torch.cat([clap.token_features(part) for part in tokens.split(64)])
+
+
+if __name__ == "__main__":
+    run(main)

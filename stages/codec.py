@@ -1,0 +1,140 @@
+"""Train the codec: a mel VAE and a BigVGAN vocoder, on mels in Make-An-Audio's format.
+
+Command: `python -m stages.codec`
+Reads:   data/quality/accepted.jsonl, data/corpus/
+Writes:  models/codec/, metrics/codec.json
+Runtime: about 5 minutes on 2 cores.
+
+The VAE learns by absolute mel error and a small KL term. BigVGAN learns without discriminators, by mel and
+multi-resolution STFT errors; half of its batches hold mels as the VAE decodes them, which is what it will be given.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.corpus.clips import accepted_clips, read_waveforms
+from stages.plumbing.files import replacing_folder, write_json
+from stages.plumbing.params import Codec as CodecParams
+from stages.plumbing.params import load_params
+from stages.plumbing.running import run
+from stages.plumbing.tracking import log_stage
+from stages.synthesis.bigvgan import BigVGAN
+from stages.synthesis.mel import mel_spectrogram
+from stages.synthesis.store import CODEC, load_codec, save_codec
+from stages.synthesis.vae import build_vae, decode_latent, encode_mel
+from stages.synthesis.vocoder_loss import vocoder_loss
+from stages.training.determinism import batch_indices, be_deterministic, derive_seed
+from stages.training.loop import Row, Trained, train
+from stages.training.work import work_folder
+
+HOP = 256
+
+
+def main() -> None:
+    """Train the VAE, measure its latents' scale, train BigVGAN, report both on the validation split."""
+    params = load_params().codec
+    be_deterministic(params.seed)
+    waveforms, valid = (read_waveforms(accepted_clips(split)) for split in ("train", "valid"))
+    mels, valid_mels = mel_spectrogram(waveforms), mel_spectrogram(valid)
+    work = work_folder("codec")
+    vae = build_vae(params.vae)
+    vae_run = train_vae(vae, mels, valid_mels, params, work)
+    vae.load_state_dict(vae_run.last)
+    vae.eval().requires_grad_(False)
+    with torch.no_grad():
+        latents = torch.cat([encode_mel(vae, part) for part in mels.split(32)])
+        decoded = torch.cat([decode_latent(vae, part) for part in latents.split(32)])
+    vocoder = BigVGAN(params.vocoder)
+    vocoder_run = train_vocoder(vocoder, waveforms, mels, decoded, params, work)
+    with replacing_folder(CODEC) as folder:
+        save_codec(folder, vae, vocoder_run.last, params.vocoder, latents)
+    metrics = report(valid_mels, vae, vocoder)
+    write_json("metrics/codec.json", metrics)
+    log_stage("codec", params, metrics, {"vae": vae_run.curve, "vocoder": vocoder_run.curve})
+
+
+def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: CodecParams, work: Path) -> Trained:
+    """Absolute mel error plus `kl_weight` times the KL divergence per latent value."""
+    schedule = params.vae_training
+
+    def loss(update: int) -> Tensor:
+        batch = batch_indices(update, len(mels), schedule.batch_size, params.seed, "vae")
+        mel = mels[batch][:, None]
+        posterior = vae.encode(mel).latent_dist
+        error = (vae.decode(posterior.sample()).sample - mel).abs().mean()
+        kl_divergence = posterior.kl().mean() / posterior.mean[0].numel()
+        total: Tensor = error + params.vae.kl_weight * kl_divergence
+        return total
+
+    def validate(network: nn.Module) -> Row:
+        decoded = torch.cat([decode_latent(network, encode_mel(network, part)) for part in valid_mels.split(32)])
+        return {"validation_mel_error": float((decoded - valid_mels).abs().mean())}
+
+    return train(
+        vae,
+        loss,
+        name="vae",
+        seed=params.seed,
+        updates=schedule.updates,
+        learning_rate=schedule.learning_rate,
+        work=work,
+        epoch_updates=max(1, schedule.updates // 8),
+        validate=validate,
+        ema_decay=0.98,
+    )
+
+
+def train_vocoder(
+    vocoder: BigVGAN, waveforms: Tensor, mels: Tensor, decoded: Tensor, params: CodecParams, work: Path
+) -> Trained:
+    """Segments of real mels and of decoded ones in turn, both against the real waveform."""
+    schedule, frames = params.vocoder_training, params.vocoder.segment_frames
+
+    def loss(update: int) -> Tensor:
+        batch = batch_indices(update, len(mels), schedule.batch_size, params.seed, "vocoder")
+        generator = torch.Generator().manual_seed(derive_seed(params.seed, "segments", update))
+        starts = torch.randint(mels.shape[2] - frames + 1, (len(batch),), generator=generator).tolist()
+        source = mels if update % 2 else decoded
+        mel = torch.stack([source[clip, :, start : start + frames] for clip, start in zip(batch, starts, strict=True)])
+        target = torch.stack(
+            [waveforms[clip, start * HOP : (start + frames) * HOP] for clip, start in zip(batch, starts, strict=True)]
+        )
+        return vocoder_loss(vocoder(mel), target)
+
+    return train(
+        vocoder,
+        loss,
+        name="vocoder",
+        seed=params.seed,
+        updates=schedule.updates,
+        learning_rate=schedule.learning_rate,
+        work=work,
+        epoch_updates=max(1, schedule.updates // 10),
+        ema_decay=0.98,
+    )
+
+
+@torch.no_grad()
+def report(mels: Tensor, vae: Any, vocoder: BigVGAN) -> dict[str, float]:
+    """Mean absolute log10 mel errors on the validation split: VAE, vocoder, and both in a row."""
+    codec = load_codec()
+    decoded = torch.cat([codec.decode_mel(codec.encode(part)) for part in mels.split(32)])
+    vocoded = torch.cat([codec.vocoder(part) for part in mels.split(32)])
+    round_trip = torch.cat([codec.vocoder(part) for part in decoded.split(32)])
+    return {
+        "vae_mel_error": round(float((decoded - mels).abs().mean()), 4),
+        "vocoder_mel_error": round(float((mel_spectrogram(vocoded) - mels).abs().mean()), 4),
+        "round_trip_mel_error": round(float((mel_spectrogram(round_trip) - mels).abs().mean()), 4),
+        "latent_scale_factor": round(codec.scale_factor, 4),
+        "vae_parameters": sum(parameter.numel() for parameter in vae.parameters()),
+        "vocoder_parameters": sum(parameter.numel() for parameter in vocoder.parameters()),
+    }
+
+
+if __name__ == "__main__":
+    run(main)

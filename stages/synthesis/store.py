@@ -1,0 +1,82 @@
+"""`models/codec/` and `models/backbone/`: mel VAE, BigVGAN and U-Net as later stages load them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from stages.plumbing.files import read_json, write_json
+from stages.plumbing.params import Vocoder
+from stages.synthesis.bigvgan import BigVGAN, read_generator
+from stages.synthesis.vae import decode_latent, encode_mel
+
+CODEC = Path("models/codec")
+BACKBONE = Path("models/backbone")
+
+
+@dataclass(frozen=True)
+class Codec:
+    """Mels to latents and on to waveforms.
+
+    `scale_factor` brings latents to unit variance (Rombach et al. 2022, appendix G); `latent_shape` `(C, 10, W)` is
+    that of the training clips.
+    """
+
+    vae: Any
+    vocoder: BigVGAN
+    scale_factor: float
+    latent_shape: tuple[int, int, int]
+
+    @torch.no_grad()
+    def encode(self, mel: Tensor) -> Tensor:
+        """Log10 mels `[B, 80, T]` to scaled latents `[B, C, 10, T / 8]`."""
+        return encode_mel(self.vae, mel) * self.scale_factor
+
+    @torch.no_grad()
+    def decode_mel(self, latents: Tensor) -> Tensor:
+        """Scaled latents `[B, C, 10, W]` to log10 mels `[B, 80, 8 W]`."""
+        return decode_latent(self.vae, latents / self.scale_factor)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents `[B, C, 10, W]` to waveforms `[B, 2048 W]`."""
+        waveforms: Tensor = self.vocoder(self.decode_mel(latents))
+        return waveforms
+
+
+def save_codec(folder: Path, vae: Any, vocoder: dict[str, Tensor], vocoder_size: Vocoder, latents: Tensor) -> None:
+    """Write the VAE in diffusers' format, BigVGAN's weights, and what builds both again.
+
+    `latents` `[N, C, 10, W]` are the training clips', before scaling.
+    """
+    vae.save_pretrained(folder / "vae")
+    save_file(vocoder, folder / "vocoder.safetensors")
+    config = {
+        "scale_factor": 1 / float(latents.std()),
+        "latent_shape": list(latents.shape[1:]),
+        "vocoder": vocoder_size.model_dump(),
+    }
+    write_json(folder / "config.json", config)
+
+
+def load_codec(folder: Path = CODEC) -> Codec:
+    """Both halves with their weights, frozen, for evaluation."""
+    from diffusers import AutoencoderKL
+
+    config = read_json(folder / "config.json")
+    vocoder = read_generator(Vocoder.model_validate(config["vocoder"]), load_file(folder / "vocoder.safetensors"))
+    vae = AutoencoderKL.from_pretrained(folder / "vae", local_files_only=True).eval().requires_grad_(False)
+    return Codec(vae, vocoder.requires_grad_(False), config["scale_factor"], tuple(config["latent_shape"]))
+
+
+def load_unet(folder: Path = BACKBONE) -> nn.Module:
+    """The backbone's U-Net with its weights."""
+    from diffusers import UNet2DConditionModel
+
+    unet: nn.Module = UNet2DConditionModel.from_pretrained(folder, local_files_only=True)
+    return unet
