@@ -1,0 +1,145 @@
+"""Experiment A, direct replacement: a projection of the fused embedding takes the place of CLAP's token features.
+
+Command: `python -m stages.train_a`
+Reads:   data/embeddings/, models/backbone/
+Writes:  models/experiment_a/, metrics/train_a.json, metrics/curves/train_a.tsv
+Runtime: about 70 s on 2 cores.
+
+Stage 1 trains fusion and projection through the frozen U-Net; stage 2 goes on with the U-Net, a tenth of the
+contexts dropped to "" so that guidance keeps working.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from stages.experiments.embeddings import Embeddings, load_embeddings
+from stages.experiments.store import MODELS, build_a, context_a, save_experiment
+from stages.plumbing.files import replacing_folder, write_json, write_tsv
+from stages.plumbing.params import AStage, TrainA, load_params
+from stages.plumbing.running import run
+from stages.plumbing.tracking import log_stage
+from stages.synthesis.store import load_unet
+from stages.training.compute import teraflops_per_update
+from stages.training.determinism import batch_indices, be_deterministic
+from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
+from stages.training.loop import Row, Trained, train
+from stages.training.work import work_folder
+
+CRITERION = "validation_diffusion_loss"
+
+
+def main() -> None:
+    """Train both stages, keep the best and the last weights, write curve and metrics."""
+    params = load_params().train_a
+    be_deterministic(params.seed)
+    data, valid = load_embeddings("train"), load_embeddings("valid")
+    unet = load_unet()
+    config = {
+        "fusion": params.fusion,
+        "embedding_dim": data.text.shape[1],
+        "context_dim": data.clap_tokens.shape[2],
+        "context_tokens": params.context_tokens,
+        "length": data.clap_tokens.shape[1],
+    }
+    network = build_a(config, unet)
+    references = reference_losses(unet, valid)
+    work = work_folder("train_a")
+    runs = [
+        train_stage("train_a_stage_1", network, data, valid, params, params.stage_1, 0.0, work),
+        train_stage("train_a_stage_2", network, data, valid, params, params.stage_2, params.caption_dropout, work),
+    ]
+    curve = joined_curve(runs)
+    best_run = min((trained for trained, _ in runs if trained.curve), key=lambda t: min(r[CRITERION] for r in t.curve))
+    with replacing_folder(MODELS / "experiment_a") as folder:
+        save_experiment(folder, config, runs[-1][0].last, best_run.best)
+    best = min(curve, key=lambda row: row[CRITERION])
+    metrics = {
+        "best_epoch": best["epoch"],
+        "best_stage": best["stage"],
+        "best_validation_diffusion_loss": round(best[CRITERION], 4),
+        "last_validation_diffusion_loss": round(curve[-1][CRITERION], 4),
+        "last_training_loss": round(curve[-1]["training_loss"], 4),
+        "updates": curve[-1]["updates"],
+        "teraflops": round(curve[-1]["teraflops"], 3),
+        **references,
+    }
+    write_tsv("metrics/curves/train_a.tsv", curve)
+    write_json("metrics/train_a.json", metrics)
+    log_stage("train_a", params, metrics, {"train_a": curve})
+
+
+@torch.no_grad()
+def reference_losses(unet: nn.Module, valid: Embeddings) -> dict[str, float]:
+    """The frozen backbone's validation loss with the true CLAP features, and with "" for every clip."""
+    unet.eval()
+    empty = valid.empty_tokens.expand_as(valid.clap_tokens)
+    return {
+        "reference_validation_diffusion_loss": round(fixed_diffusion_loss(unet, valid.latents, valid.clap_tokens), 4),
+        "unconditioned_validation_diffusion_loss": round(fixed_diffusion_loss(unet, valid.latents, empty), 4),
+    }
+
+
+def train_stage(
+    name: str,
+    network: nn.ModuleDict,
+    data: Embeddings,
+    valid: Embeddings,
+    params: TrainA,
+    stage: AStage,
+    caption_dropout: float,
+    work: Path,
+) -> tuple[Trained, float]:
+    """Train one stage; stage 1, the one without dropout, leaves the U-Net frozen. Returns the teraflops an update."""
+    unet = network["unet"]
+    unet.requires_grad_(caption_dropout > 0)
+    per_epoch = max(1, len(data.ids) // params.batch_size)
+
+    def loss(update: int) -> Tensor:
+        batch = batch_indices(update, len(data.ids), params.batch_size, params.seed, name)
+        context = context_a(network, data.text[batch], data.image[batch])
+        context = drop_context(context, data.empty_tokens, caption_dropout)
+        return random_diffusion_loss(unet, data.latents[batch], context)
+
+    def validate(averaged: nn.Module) -> Row:
+        assert averaged is network
+        context = context_a(network, valid.text, valid.image)
+        return {CRITERION: fixed_diffusion_loss(unet, valid.latents, context)}
+
+    teraflops = teraflops_per_update(network, loss)
+    trained = train(
+        network,
+        loss,
+        name=name,
+        seed=params.seed,
+        updates=stage.epochs * per_epoch,
+        learning_rate=stage.learning_rate,
+        work=work,
+        epoch_updates=per_epoch,
+        validate=validate,
+        best_by=CRITERION,
+    )
+    return trained, teraflops
+
+
+def joined_curve(runs: list[tuple[Trained, float]]) -> list[Row]:
+    """Both stages' rows as one curve, with running counts of epochs, updates and compute."""
+    curve: list[Row] = []
+    for number, (trained, teraflops) in enumerate(runs, start=1):
+        epochs, updates, spent = (curve[-1][key] if curve else 0 for key in ("epoch", "updates", "teraflops"))
+        for row in trained.curve:
+            counted = {
+                "epoch": epochs + row["epoch"],
+                "stage": number,
+                "updates": updates + row["updates"],
+                "teraflops": spent + row["updates"] * teraflops,
+            }
+            curve.append(counted | {name: row[name] for name in ("training_loss", CRITERION)})
+    return curve
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,109 @@
+"""Experiment B, CLAP alignment: the fused embedding learns to become CLAP's own token sequence.
+
+Command: `python -m stages.train_b`
+Reads:   data/embeddings/, models/backbone/ (to measure, not to train)
+Writes:  models/experiment_b/, metrics/train_b.json, metrics/curves/train_b.tsv
+Runtime: about 30 s on 2 cores.
+
+The loss is 2.0 MSE + 1.0 (1 - cosine) against CLAP's token features. Each epoch also measures the U-Net's diffusion
+loss under the predicted tokens, on the noise that experiment A is measured on: that is what compares the two.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stages.evaluation.retrieval import recall_at
+from stages.experiments.alignment import alignment_loss, alignment_report
+from stages.experiments.embeddings import load_embeddings
+from stages.experiments.store import MODELS, build_b, context_b, save_experiment
+from stages.plumbing.files import replacing_folder, write_json, write_tsv
+from stages.plumbing.params import load_params
+from stages.plumbing.running import run
+from stages.plumbing.tracking import log_stage
+from stages.synthesis.store import load_unet
+from stages.training.compute import teraflops_per_update
+from stages.training.determinism import batch_indices, be_deterministic
+from stages.training.diffusion import fixed_diffusion_loss
+from stages.training.loop import Row, train
+from stages.training.work import work_folder
+
+CRITERION = "validation_diffusion_loss"
+
+
+def main() -> None:
+    """Train, keep the best and the last weights, write curve and metrics beside the mean tokens' baseline."""
+    params = load_params().train_b
+    be_deterministic(params.seed)
+    data, valid = load_embeddings("train"), load_embeddings("valid")
+    unet = load_unet().eval().requires_grad_(False)
+    config = {
+        "fusion": params.fusion,
+        "embedding_dim": data.text.shape[1],
+        "width": params.width,
+        "blocks": params.blocks,
+        "heads": params.heads,
+    }
+    mean_tokens = data.clap_tokens.mean(dim=0)
+    network = build_b(config, mean_tokens)
+    per_epoch = max(1, len(data.ids) // params.batch_size)
+
+    def loss(update: int) -> Tensor:
+        batch = batch_indices(update, len(data.ids), params.batch_size, params.seed, "train_b")
+        predicted = context_b(network, data.text[batch], data.image[batch])
+        return alignment_loss(predicted, data.clap_tokens[batch], params.loss_weights)
+
+    def validate(averaged: nn.Module) -> Row:
+        assert averaged is network
+        predicted = context_b(network, valid.text, valid.image)
+        centred, truth = (predicted - mean_tokens).flatten(1), (valid.clap_tokens - mean_tokens).flatten(1)
+        return {
+            "validation_loss": float(alignment_loss(predicted, valid.clap_tokens, params.loss_weights)),
+            CRITERION: fixed_diffusion_loss(unet, valid.latents, predicted),
+            **alignment_report(predicted, valid.clap_tokens, valid.clap_lengths),
+            "retrieval_recall_at_1": recall_at(centred, truth, 1),
+        }
+
+    teraflops = teraflops_per_update(network, loss)
+    trained = train(
+        network,
+        loss,
+        name="train_b",
+        seed=params.seed,
+        updates=params.epochs * per_epoch,
+        learning_rate=params.learning_rate,
+        work=work_folder("train_b"),
+        epoch_updates=per_epoch,
+        validate=validate,
+        best_by=CRITERION,
+    )
+    curve = [
+        {"epoch": row["epoch"], "updates": row["updates"], "teraflops": row["updates"] * teraflops} | row
+        for row in trained.curve
+    ]
+    with replacing_folder(MODELS / "experiment_b") as folder:
+        save_experiment(folder, config, trained.last, trained.best)
+    best = curve[trained.best_epoch - 1]
+    with torch.no_grad():
+        baseline = mean_tokens.expand_as(valid.clap_tokens)
+        baseline_report = alignment_report(baseline, valid.clap_tokens, valid.clap_lengths)
+        baseline_loss = fixed_diffusion_loss(unet, valid.latents, baseline)
+    metrics = {
+        "best_epoch": best["epoch"],
+        "best_validation_diffusion_loss": round(best[CRITERION], 4),
+        "last_validation_diffusion_loss": round(curve[-1][CRITERION], 4),
+        "last_validation_loss": round(curve[-1]["validation_loss"], 4),
+        "updates": curve[-1]["updates"],
+        "teraflops": round(curve[-1]["teraflops"], 3),
+        **{name: round(best[name], 4) for name in [*baseline_report, "retrieval_recall_at_1"]},
+        **{f"mean_tokens_{name}": round(value, 4) for name, value in baseline_report.items()},
+        "mean_tokens_validation_diffusion_loss": round(baseline_loss, 4),
+    }
+    write_tsv("metrics/curves/train_b.tsv", curve)
+    write_json("metrics/train_b.json", metrics)
+    log_stage("train_b", params, metrics, {"train_b": curve})
+
+
+if __name__ == "__main__":
+    run(main)
