@@ -1,0 +1,40 @@
+"""The console command `bind-an-audio`: what a person runs beside the pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import Any
+
+from stages.plumbing.running import run
+
+COMMANDS = {
+    "generate": "make a clip from a text, an image or both, with the trained weights",
+    "sync": "log DVC's commits and experiments into MLflow, each exactly once",
+    "show": "print the metrics table, and where the listening page and MLflow's store are",
+    "decomposition-report": "count how a file of captions fares in decomposition",
+}
+
+
+def entry() -> None:
+    """Run the command that the command line names."""
+    run(lambda: main(sys.argv[1:]))
+
+
+def main(words: list[str]) -> None:
+    """Parse `words` and call the subcommand's `main(arguments)`; only its module is imported."""
+    parser = argparse.ArgumentParser(prog="bind-an-audio", description="Text and vision guided audio generation.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    chosen: Any = None
+    for name, purpose in COMMANDS.items():
+        command = commands.add_parser(name, help=purpose, description=purpose)
+        if words and words[0] == name:
+            chosen = importlib.import_module(f"stages.commands.{name.replace('-', '_')}")
+            chosen.add_arguments(command)
+    arguments = parser.parse_args(words)
+    chosen.main(arguments)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,46 @@
+"""`bind-an-audio show`: the metrics table of the last run, and where to look and listen."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stages.plumbing.files import read_json
+from stages.plumbing.tracking import repository_root, tracking_uri
+
+EVALUATION = Path("metrics/evaluation.json")
+LISTENING_PAGE = Path("metrics/listening/index.html")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take no arguments: what is shown lies at fixed places."""
+
+
+def main(arguments: argparse.Namespace) -> None:  # noqa: ARG001
+    """Print the table, then one line each for the listening page and MLflow's store."""
+    print(table(read_json(EVALUATION)))
+    print()
+    missing = "" if LISTENING_PAGE.exists() else " (not here yet: `dvc repro` writes it)"
+    print(f"Listening page: {LISTENING_PAGE}{missing}")
+    store = tracking_uri(repository_root())
+    print(f"MLflow's store: {store} (look: mlflow ui --backend-store-uri {store})")
+
+
+def table(evaluation: Mapping[str, Any]) -> str:
+    """Lay out `{system: {metric: value}}` as aligned text, a system a line; `-` where a metric has no value."""
+    systems = {name: metrics for name, metrics in evaluation.items() if isinstance(metrics, Mapping)}
+    columns = list(
+        dict.fromkeys(
+            name for metrics in systems.values() for name, value in metrics.items() if isinstance(value, (int, float))
+        )
+    )
+    lines = [["system", *columns]]
+    for system, metrics in systems.items():
+        values = (metrics.get(column) for column in columns)
+        lines.append([system, *("-" if value is None else f"{value:.3f}" for value in values)])
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
+    )

@@ -1,0 +1,190 @@
+"""Compare A and B with their references on the test split, and make the listening page.
+
+Command: `python -m stages.evaluate`
+Reads:   data/samples/, data/corpus/, data/images/, data/quality/, models/judges/, metrics/encoders.json,
+         metrics/judges.json, metrics/curves/
+Writes:  metrics/evaluation.json, metrics/comparison.json, metrics/systems/*.tsv, metrics/plots/*.png,
+         metrics/listening/index.html
+Runtime: about 1 minute on 2 cores.
+
+Judges never conditioned a clip. Distances are to the real clips of the training split, for real test clips too: that
+row is what a perfect system would score.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.corpus.clips import CORPUS, Row, accepted_clips, read_waveforms
+from stages.evaluation.adherence import calibrate
+from stages.evaluation.comparison import compare
+from stages.evaluation.intervals import Interval
+from stages.evaluation.listening_page import Clip, ListeningRow, write_listening_page
+from stages.evaluation.plots import plot_curves, plot_mels, plot_metric, read_curve
+from stages.evaluation.scorers import load_classifier, load_scorer_clap
+from stages.evaluation.scoring import (
+    ClipScores,
+    Judges,
+    SystemClips,
+    adherence_by_attribute,
+    read_system,
+    score_clips,
+    summarize,
+)
+from stages.plumbing.files import read_json, replacing_folder, write_json, write_tsv
+from stages.plumbing.params import Evaluate, load_params
+from stages.plumbing.progress import progress
+from stages.plumbing.running import run
+from stages.plumbing.tracking import log_stage
+from stages.synthesis.mel import mel_spectrogram
+
+SAMPLES = Path("data/samples")
+FOLDERS = {
+    "codec": "references/codec",
+    "reference": "references/reference",
+    "experiment_a": "a/experiment_a",
+    "experiment_b": "b/experiment_b",
+    "floor": "references/floor",
+    "reference_guidance_1": "references/reference_guidance_1",
+    "experiment_a_guidance_1": "a/experiment_a_guidance_1",
+    "experiment_b_guidance_1": "b/experiment_b_guidance_1",
+}
+SHOWN = ("real", "codec", "reference", "experiment_a", "experiment_b", "floor")
+METRICS = ("fad", "kad", "clap_score", "source_accuracy", "attribute_adherence")
+
+
+def main() -> None:
+    """Score all systems, compare, draw, and write the page."""
+    params = load_params().evaluate
+    torch.use_deterministic_algorithms(True)
+    train = accepted_clips("train")
+    train_waveforms = read_waveforms(train)
+    judges = load_judges(train, train_waveforms)
+    systems = read_systems()
+    scores: dict[str, ClipScores] = {}
+    for name, clips in progress(systems.items(), "scoring"):
+        scores[name] = score_clips(clips, judges)
+    real = score_clips(SystemClips(train, [0] * len(train), train_waveforms), judges).embeddings
+    summaries = {
+        name: summarize(one, real, params.bootstrap, params.seed) for name, one in progress(scores.items(), "intervals")
+    }
+    curves = {f"experiment_{name}": read_curve(f"metrics/curves/train_{name}.tsv") for name in ("a", "b")}
+    conclusive = read_json("metrics/encoders.json").get("conclusive")
+    comparison = compare(scores, curves, conclusive, draws=params.bootstrap, seed=params.seed)
+    metrics = {name: rounded(summary, scores[name]) for name, summary in summaries.items()}
+    write_json("metrics/evaluation.json", metrics)
+    write_json("metrics/comparison.json", comparison)
+    write_tables_and_plots(summaries, curves, systems)
+    write_page(params, systems, metrics, conclusive)
+    log_stage("evaluate", params, {**metrics, "comparison": comparison}, {})
+
+
+def load_judges(train: list[Row], waveforms: torch.Tensor) -> Judges:
+    """The judges' weights, and the thresholds of attribute adherence from the real training clips."""
+    clap, tokenizer = load_scorer_clap()
+    classifier, sources = load_classifier() or (None, [])
+    clips = [(row, waveform.double().numpy()) for row, waveform in zip(train, waveforms, strict=True)]
+    return Judges(clap, tokenizer, classifier, sources, calibrate(clips))
+
+
+def read_systems() -> dict[str, SystemClips]:
+    """All systems' clips; `real` holds the real clips of the captions that were sampled."""
+    by_id = {row["id"]: row for row in accepted_clips("test")}
+    generated = {name: read_system(SAMPLES / folder, by_id) for name, folder in FOLDERS.items()}
+    rows = generated["codec"].rows
+    return {"real": SystemClips(rows, [0] * len(rows), read_waveforms(rows)), **generated}
+
+
+def rounded(summary: dict[str, Interval], scores: ClipScores) -> dict[str, Any]:
+    """A system's object in `metrics/evaluation.json`."""
+    flat: dict[str, Any] = {name: round(summary[name][0], 4) for name in METRICS if name in summary}
+    by_attribute = adherence_by_attribute(scores)
+    if by_attribute:
+        flat["adherence"] = {name: round(value, 4) for name, value in by_attribute.items()}
+    return flat
+
+
+def write_tables_and_plots(
+    summaries: dict[str, dict[str, Interval]], curves: dict[str, Any], systems: dict[str, SystemClips]
+) -> None:
+    """One table and one bar chart a metric, the loss curves, and a grid of mels."""
+    long = [
+        {"system": system, "metric": metric, "value": value, "low": low, "high": high}
+        for metric in METRICS
+        for system, summary in summaries.items()
+        if metric in summary
+        for value, low, high in [summary[metric]]
+    ]
+    present = [metric for metric in METRICS if any(row["metric"] == metric for row in long)]
+    with replacing_folder("metrics/systems") as folder:
+        for metric in present:
+            write_tsv(folder / f"{metric}.tsv", [row for row in long if row["metric"] == metric])
+    with replacing_folder("metrics/plots") as folder:
+        for metric in present:
+            plot_metric(metric, long, folder / f"{metric}.png")
+        plot_curves(curves, folder / "curves.png")
+        rows = spread(systems["real"].rows, 6)
+        mels = {
+            name: [mel.numpy() for mel in mel_spectrogram(first_takes(systems[name], [row["id"] for row in rows]))]
+            for name in SHOWN
+        }
+        plot_mels(mels, [row["caption"] for row in rows], folder / "mels.png")
+
+
+def write_page(
+    params: Evaluate, systems: dict[str, SystemClips], metrics: dict[str, Any], conclusive: bool | None
+) -> None:
+    """The listening page of evenly chosen test captions, first takes."""
+    rows = spread(systems["real"].rows, params.listening_captions)
+    ids = [row["id"] for row in rows]
+    clips: dict[str, list[Clip]] = {}
+    for name in SHOWN:
+        waveforms = first_takes(systems[name], ids)
+        mels = mel_spectrogram(waveforms)
+        clips[name] = [Clip(wave.numpy(), mel.numpy()) for wave, mel in zip(waveforms, mels, strict=True)]
+    shown = [
+        ListeningRow(
+            id=row["id"],
+            caption=row["caption"],
+            visual_part=row["visual_part"],
+            text_part=row["text_part"],
+            image=Path(row["image"]),
+            clips={name: clips[name][place] for name in SHOWN},
+        )
+        for place, row in enumerate(rows)
+    ]
+    accuracy = read_json("metrics/judges.json").get("source_accuracy")
+    notes = ["Every system starts a take from the same noise; shown is the first take of each."]
+    if accuracy is not None:
+        notes.append(f"The judge names the source of {100 * accuracy:.0f} % of the real test clips.")
+    if conclusive is False:
+        notes.append("Inconclusive: ImageBind's text embedding holds too little of what is heard to compare A and B.")
+    with replacing_folder("metrics/listening") as folder:
+        write_listening_page(
+            folder / "index.html",
+            title="Bind-An-Audio: listening page",
+            rows=shown,
+            systems=SHOWN,
+            summary=metrics,
+            notes=[*notes, f"Images are drawn from OpenMoji pictograms (CC BY-SA 4.0). Clips: {CORPUS}."],
+            sample_rate=16_000,
+        )
+
+
+def first_takes(system: SystemClips, ids: list[str]) -> torch.Tensor:
+    """Waveforms `[len(ids), samples]` of take 0."""
+    places = {row["id"]: place for place, row in enumerate(system.rows) if system.takes[place] == 0}
+    return system.waveforms[[places[name] for name in ids]]
+
+
+def spread(rows: list[Row], wanted: int) -> list[Row]:
+    """At most `wanted` rows, evenly over all."""
+    wanted = min(wanted, len(rows))
+    return [rows[index * len(rows) // wanted] for index in range(wanted)]
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,133 @@
+"""Does a clip obey the attributes that its caption names? Measured from the signal, for soundworld.
+
+Every attribute has one plain measurement (a number) and a rule whose threshold comes from real training clips:
+the midpoint between the two values' means, per source where the sources differ (`calibrate`).
+
+| attribute | measured | rule |
+| --- | --- | --- |
+| size | spectral centroid in octaves | above the source's midpoint: small |
+| pace | swells or events a second, from the loudness curve's autocorrelation | above the midpoint: fast |
+| loudness | RMS of the loudest quarter second | above the midpoint: loud |
+| envelope | dB from the first to the last two fifths' loudest moment | between the midpoints: steady |
+| count | peaks of the loudness curve | 1, 2, 3 |
+| pitch_order, loudness_order | second half minus first half, centroid or level | sign |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.corpus.measurements import event_peaks, loudness_change, loudness_curve, rate
+from stages.corpus.signals import centroid, level
+
+Wave = npt.NDArray[np.floating[Any]]
+Row = Mapping[str, Any]
+Thresholds = dict[str, float]
+
+COUNTS = {"once": 1, "twice": 2, "three": 3}
+OPPOSITES = {"size": ("large", "small"), "pace": ("slow", "fast"), "loudness": ("quiet", "loud")}
+
+
+def calibrate(clips: Sequence[tuple[Row, Wave]]) -> Thresholds:
+    """Fit the thresholds on real training clips.
+
+    Args:
+        clips: rows of data/corpus/metadata.jsonl with their waveforms `[samples]`.
+
+    Returns:
+        JSON-able thresholds; keys such as "size/bell", "pace/rain", "loudness", "envelope/growing".
+
+    Raises:
+        ValueError: an attribute that some clips name lacks clips of one of its values.
+    """
+    thresholds: Thresholds = {}
+    for attribute, (low, high) in OPPOSITES.items():
+        measured = [
+            (key, row["attributes"][attribute], measure(attribute, wave))
+            for row, wave in clips
+            if attribute in row["attributes"]
+            for key in _keys(attribute, row)
+        ]
+        for key in sorted({key for key, _, _ in measured}):
+            lows = [number for k, value, number in measured if k == key and value == low]
+            highs = [number for k, value, number in measured if k == key and value == high]
+            if lows and highs:
+                thresholds[key] = (_mean(lows) + _mean(highs)) / 2
+        if measured and attribute not in thresholds:
+            raise ValueError(f"no training clip is {low} or none is {high} in {attribute}; raise prepare.clips")
+    changes: dict[str, list[float]] = {"fading": [], "steady": [], "growing": []}
+    for row, wave in clips:
+        if "envelope" in row["attributes"]:
+            changes[row["attributes"]["envelope"]].append(measure("envelope", wave))
+    if any(changes.values()):
+        if not all(changes.values()):
+            raise ValueError("training clips miss one of fading, steady and growing; raise prepare.clips")
+        for value in ("fading", "growing"):
+            thresholds[f"envelope/{value}"] = (_mean(changes[value]) + _mean(changes["steady"])) / 2
+    return thresholds
+
+
+def adherence(row: Row, waveform: Wave, thresholds: Mapping[str, float]) -> dict[str, bool]:
+    """Say for each measurable attribute of `row` whether `waveform` `[samples]` obeys it.
+
+    Attributes that no measurement covers (material, scene) and those without a threshold are left out.
+    """
+    obeyed: dict[str, bool] = {}
+    for attribute, value in row["attributes"].items():
+        if attribute in OPPOSITES:
+            known = [key for key in _keys(attribute, row) if key in thresholds]
+            if known:
+                high = measure(attribute, waveform) > thresholds[known[0]]
+                obeyed[attribute] = value == OPPOSITES[attribute][int(high)]
+        elif attribute == "envelope" and "envelope/fading" in thresholds:
+            change = measure("envelope", waveform)
+            if change < thresholds["envelope/fading"]:
+                obeyed[attribute] = value == "fading"
+            else:
+                obeyed[attribute] = value == ("growing" if change > thresholds["envelope/growing"] else "steady")
+        elif attribute == "count":
+            obeyed[attribute] = int(measure("count", waveform)) == COUNTS[value]
+        elif attribute == "pitch_order":
+            obeyed[attribute] = (measure("pitch_order", waveform) > 0) == (value == "low_high")
+        elif attribute == "loudness_order":
+            obeyed[attribute] = (measure("loudness_order", waveform) > 0) == (value == "quiet_loud")
+    return obeyed
+
+
+def measure(attribute: str, waveform: Wave) -> float:
+    """Measure the number that decides `attribute` (see the module's table) on a waveform `[samples]`."""
+    half = len(waveform) // 2
+    match attribute:
+        case "size":
+            return centroid(waveform)
+        case "loudness":
+            return level(waveform)
+        case "pitch_order":
+            return centroid(waveform[half:]) - centroid(waveform[:half])
+        case "loudness_order":
+            return level(waveform[half:]) - level(waveform[:half])
+        case "envelope":
+            return loudness_change(loudness_curve(waveform))
+        case "count":
+            return float(len(event_peaks(loudness_curve(waveform))))
+        case "pace":
+            return float(np.log2(rate(loudness_curve(waveform))))
+    raise AssertionError(f"no measurement of {attribute}")
+
+
+def _keys(attribute: str, row: Row) -> list[str]:
+    """Threshold keys of an attribute, the most specific first."""
+    if attribute == "loudness" or len(row["sources"]) != 1:
+        return [attribute]
+    source = row["sources"][0]
+    material = row["attributes"].get("material")
+    specific = [f"{attribute}/{source}/{material}"] if attribute == "size" and material else []
+    return [*specific, f"{attribute}/{source}", attribute]
+
+
+def _mean(numbers: Iterable[float]) -> float:
+    return float(np.mean(list(numbers)))

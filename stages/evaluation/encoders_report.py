@@ -1,0 +1,94 @@
+"""What the conditioning towers know: retrieval on the test split, and linear probes per attribute and modality."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.corpus.clips import SEEN_ATTRIBUTES, Row, heard_key, read_waveforms, seen_key, whole_key
+from stages.evaluation.probes import linear_probe, majority_attributes, probe_attributes
+from stages.evaluation.retrieval import recall_at
+from stages.synthesis.mel import mel_spectrogram
+from stages.towers import imagebind as ib
+from stages.towers.clap import Clap, Tokenizer
+
+HEARD_SHARE = 0.8
+BATCH = 64
+
+
+@torch.no_grad()
+def report_encoders(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, splits: dict[str, list[Row]]) -> Any:
+    """Metrics of `metrics/encoders.json`: R@1 and R@10 on test, probes fitted on train and scored on test.
+
+    `conclusive` tells whether the heard attributes can be read from ImageBind's embedding of the text part at least
+    80 % as well as from CLAP's embedding of the caption; below that, A and B would fail for no reason of their own.
+    """
+    train, test = (_embed(imagebind, clap, tokenizer, splits[split]) for split in ("train", "test"))
+    rows = splits["test"]
+    seen, heard, whole = ([key(row) for row in rows] for key in (seen_key, heard_key, whole_key))
+    pairs = {
+        "image_to_visual_part": (test["image"], test["visual_part"], seen),
+        "image_to_audio": (test["image"], test["audio"], seen),
+        "text_part_to_audio": (test["text_part"], test["audio"], heard),
+        "caption_to_audio": (test["caption"], test["audio"], whole),
+        "text_part_to_caption": (test["text_part"], test["caption"], heard),
+        "clap_caption_to_audio": (test["clap"], test["clap_audio"], whole),
+    }
+    retrieval = {
+        f"{name}_recall_at_{k}": round(recall_at(queries, keys, k, groups), 4)
+        for name, (queries, keys, groups) in pairs.items()
+        for k in (1, 10)
+    }
+    probes = {name: _probes(train[name], splits["train"], test[name], rows) for name in test}
+    probes["fused"] = _probes(_fused(train), splits["train"], _fused(test), rows)
+    majority = majority_attributes(splits["train"], rows)
+    probes["majority_answer"] = {name: round(value, 4) for name, value in majority.items()}
+    metrics: dict[str, Any] = {"retrieval": retrieval, "probes": probes}
+    heard_names = [name for name in majority if name not in SEEN_ATTRIBUTES]
+    if heard_names:
+        text, reference = (
+            sum(probes[tower][name] for name in heard_names) / len(heard_names) for tower in ("text_part", "clap")
+        )
+        metrics["heard_probe_text_part"] = round(text, 4)
+        metrics["heard_probe_clap"] = round(reference, 4)
+        metrics["heard_probe_ratio"] = round(text / reference, 4)
+        metrics["conclusive"] = text >= HEARD_SHARE * reference
+    return metrics
+
+
+def _embed(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, rows: list[Row]) -> dict[str, Tensor]:
+    """Every modality's embeddings `[N, D]` of the rows."""
+    parts: dict[str, list[Tensor]] = {}
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        waveforms = read_waveforms(batch)
+        embedded = {
+            "image": ib.embed_images(imagebind, torch.stack([ib.read_image(row["image"]) for row in batch])),
+            "audio": ib.embed_audio(imagebind, ib.audio_features(waveforms)),
+            "clap": clap.embed_texts(tokenizer([row["caption"] for row in batch])),
+            "clap_audio": clap.embed_audio(mel_spectrogram(waveforms)),
+        }
+        for field in ("caption", "visual_part", "text_part"):
+            embedded[field] = ib.embed_texts(imagebind, ib.tokenize([row[field] for row in batch]))
+        for name, embedding in embedded.items():
+            parts.setdefault(name, []).append(embedding)
+    return {name: torch.cat(embeddings) for name, embeddings in parts.items()}
+
+
+def _fused(embedded: dict[str, Tensor]) -> Tensor:
+    return (embedded["text_part"] + embedded["image"]) / 2
+
+
+def _probes(train: Tensor, train_rows: list[Row], test: Tensor, test_rows: list[Row]) -> dict[str, float]:
+    """Accuracy by attribute, and of the source over clips of one source."""
+    scores = {name: round(value, 4) for name, value in probe_attributes(train, train_rows, test, test_rows).items()}
+    train_places, test_places = (
+        [place for place, row in enumerate(rows) if len(row["sources"]) == 1] for rows in (train_rows, test_rows)
+    )
+    if train_places and test_places:
+        train_y = [train_rows[place]["sources"][0] for place in train_places]
+        test_y = [test_rows[place]["sources"][0] for place in test_places]
+        scores["source"] = round(linear_probe(train[train_places], train_y, test[test_places], test_y), 4)
+    return scores

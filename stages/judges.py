@@ -1,0 +1,147 @@
+"""Train the judges: a source classifier and a second CLAP, which score clips and never condition one.
+
+Command: `python -m stages.judges`
+Reads:   data/quality/accepted.jsonl, data/corpus/
+Writes:  models/judges/, metrics/judges.json
+Runtime: about 1 minute for 640 training clips on 2 cores.
+
+Both hear waveform-derived mels of their own, not the codec's, and have a seed of their own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stages.corpus.clips import accepted_clips, read_waveforms, whole_key
+from stages.evaluation.retrieval import recall_at
+from stages.evaluation.scorers import (
+    JUDGES,
+    SourceClassifier,
+    augmented,
+    build_scorer_clap,
+    embed_captions,
+    embed_clips,
+    judge_mels,
+    load_classifier,
+    load_scorer_clap,
+    source_recall,
+)
+from stages.plumbing.files import replacing_folder, write_json
+from stages.plumbing.params import Judges, load_params
+from stages.plumbing.running import run
+from stages.plumbing.tracking import log_stage
+from stages.towers.clap import Tokenizer, word_pieces, write_vocabulary
+from stages.towers.contrastive import Row, contrastive_loss, equal_pairs, key_codes
+from stages.training.determinism import batch_indices, be_deterministic
+from stages.training.loop import Trained, train
+from stages.training.work import work_folder
+
+
+def main() -> None:
+    """Train both, write them, report their quality on real test clips."""
+    params = load_params().judges
+    be_deterministic(params.seed)
+    rows = accepted_clips("train")
+    sources = sorted({source for row in rows for source in row["sources"]})
+    mels = judge_mels(read_waveforms(rows))
+    work = work_folder("judges")
+    curves = {}
+    with replacing_folder(JUDGES) as folder:
+        write_vocabulary(folder / "vocab.txt", word_pieces(row["caption"] for row in rows))
+        clap = train_scorer_clap(rows, mels, Tokenizer(folder / "vocab.txt"), params, work)
+        save_file(clap.last, folder / "clap.safetensors")
+        curves["scorer_clap"] = clap.curve
+        if sources:
+            classifier = train_classifier(rows, mels, sources, params, work)
+            save_file(classifier.last, folder / "classifier.safetensors")
+            curves["classifier"] = classifier.curve
+        config = {
+            "sources": sources,
+            "channels": params.classifier_channels,
+            "embedding_dim": params.classifier_embedding_dim,
+            "clap_embedding_dim": params.clap_embedding_dim,
+        }
+        write_json(folder / "config.json", config)
+    metrics = report(accepted_clips("test"))
+    write_json("metrics/judges.json", metrics)
+    log_stage("judges", params, metrics, curves)
+
+
+def train_classifier(rows: list[Row], mels: Tensor, sources: list[str], params: Judges, work: Path) -> Trained:
+    """Cross-entropy against the clip's sources; a clip of two sources is half of each."""
+    schedule = params.classifier_training
+    classifier = SourceClassifier(params.classifier_channels, params.classifier_embedding_dim, len(sources))
+    targets = torch.zeros(len(rows), len(sources))
+    for index, row in enumerate(rows):
+        for source in row["sources"]:
+            targets[index, sources.index(source)] += 1 / len(row["sources"])
+
+    def loss(update: int) -> Tensor:
+        batch = batch_indices(update, len(rows), schedule.batch_size, params.seed, "classifier")
+        return nn.functional.cross_entropy(classifier(augmented(mels[batch])), targets[batch])
+
+    return train(
+        classifier,
+        loss,
+        name="classifier",
+        seed=params.seed,
+        updates=schedule.updates,
+        learning_rate=schedule.learning_rate,
+        work=work,
+        epoch_updates=max(1, schedule.updates // 10),
+    )
+
+
+def train_scorer_clap(rows: list[Row], mels: Tensor, tokenizer: Tokenizer, params: Judges, work: Path) -> Trained:
+    """Caption-audio pairs, contrastively."""
+    schedule = params.clap_training
+    clap = build_scorer_clap(params.clap_embedding_dim, tokenizer.vocabulary)
+    tokens = tokenizer([row["caption"] for row in rows])
+    codes = key_codes(rows, whole_key)
+
+    def loss(update: int) -> Tensor:
+        batch = batch_indices(update, len(rows), schedule.batch_size, params.seed, "scorer")
+        text, audio = embed_captions(clap, tokens[batch]), embed_clips(clap, augmented(mels[batch]))
+        return contrastive_loss(text, audio, clap.logit_scale_a.exp().clamp(max=100), equal_pairs(codes[batch]))
+
+    return train(
+        clap,
+        loss,
+        name="scorer_clap",
+        seed=params.seed,
+        updates=schedule.updates,
+        learning_rate=schedule.learning_rate,
+        work=work,
+        epoch_updates=max(1, schedule.updates // 10),
+    )
+
+
+@torch.no_grad()
+def report(rows: list[Row]) -> dict[str, float]:
+    """Accuracy of the classifier and retrieval by the scorer CLAP on real test clips."""
+    mels = judge_mels(read_waveforms(rows))
+    clap, tokenizer = load_scorer_clap()
+    text = embed_captions(clap, tokenizer([row["caption"] for row in rows]))
+    audio = embed_clips(clap, mels)
+    keys = [whole_key(row) for row in rows]
+    metrics: dict[str, float] = {"test_clips": len(rows)}
+    judge = load_classifier()
+    if judge is not None:
+        classifier, sources = judge
+        truth = [[sources.index(source) for source in row["sources"]] for row in rows]
+        recalls = source_recall(classifier(mels), truth)
+        metrics["source_accuracy"] = round(sum(recalls) / len(recalls), 4)
+        metrics["source_accuracy_chance"] = round(sum(map(len, truth)) / len(rows) / len(sources), 4)
+    for k in (1, 10):
+        metrics[f"text_to_audio_recall_at_{k}"] = round(recall_at(text, audio, k, keys), 4)
+    metrics["clap_score_matched"] = round(float((text * audio).sum(dim=1).mean()), 4)
+    metrics["clap_score_mismatched"] = round(float((text * audio.roll(1, 0)).sum(dim=1).mean()), 4)
+    return metrics
+
+
+if __name__ == "__main__":
+    run(main)

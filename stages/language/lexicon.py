@@ -1,0 +1,84 @@
+"""The word lists of the rule-based decomposer: which words name something seen, which something heard.
+
+`lexicon.tsv` gives each word its classes and, where its dictionary definition says so, what it *entails*: a dog is
+furry and four-legged, a bark is short and sharp ("~" stands for the word itself). `function_words.tsv` lists the
+closed classes of English, `foreign.wordlist` words that no English caption needs.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from pathlib import Path
+
+from simplemma import lemmatize
+
+HERE = Path(__file__).parent
+
+
+@cache
+def _lexicon() -> dict[str, dict[str, str]]:
+    """Map each word to its classes and each class to what it entails ("" where nothing)."""
+    lexicon: dict[str, dict[str, str]] = {}
+    with open(HERE / "lexicon.tsv", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            for word in row["words"].split():
+                lexicon.setdefault(word.replace("_", " "), {})[row["class"]] = row["entails"]
+    return lexicon
+
+
+@cache
+def _function_words() -> dict[str, str]:
+    """Map each function word to its class."""
+    with open(HERE / "function_words.tsv", encoding="utf-8", newline="") as file:
+        return {
+            word.replace("_", " "): row["class"]
+            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            for word in row["words"].split()
+        }
+
+
+@cache
+def foreign_words() -> frozenset[str]:
+    """Return function words of other languages, which give away a caption whose other words look English."""
+    return frozenset((HERE / "foreign.wordlist").read_text(encoding="utf-8").split())
+
+
+@cache
+def phrases() -> frozenset[str]:
+    """Return every entry of more than one word."""
+    return frozenset(word for word in (*_lexicon(), *_function_words()) if " " in word)
+
+
+def function_class(word: str) -> str | None:
+    """Return the closed class of a lower-case word (`article`, `preposition`, ...), None for a word with content."""
+    return _function_words().get(word)
+
+
+@cache
+def entries(word: str) -> dict[str, str]:
+    """Return the classes of a lower-case word or phrase in any inflection, with what each entails; {} if unknown."""
+    for form in _forms(word):
+        if form in _lexicon():
+            return _lexicon()[form]
+    return {}
+
+
+def _forms(word: str) -> list[str]:
+    """List the forms under which an inflected word may stand in the lexicon, likeliest first."""
+    *head, last = word.split(" ")
+    bases = [last, str(lemmatize(last, lang="en")).lower()]
+    for ending, replacements in (
+        ("ies", ["y"]),
+        ("es", ["", "e"]),
+        ("s", [""]),
+        ("ing", ["", "e"]),
+        ("ied", ["y"]),
+        ("ed", ["", "e"]),
+    ):
+        stem = last.removesuffix(ending)
+        if stem != last and len(stem) > 1:
+            bases += [stem + replacement for replacement in replacements]
+            if len(stem) > 2 and stem[-1] == stem[-2]:
+                bases.append(stem[:-1])
+    return [" ".join([*head, base]) for base in bases]

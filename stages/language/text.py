@@ -1,0 +1,106 @@
+"""Text checks: what a word is, when two words are the same word, and what is wrong with a pair of parts.
+
+The seed asks for a visual part and a text part of 3-7 words each with zero overlap. Overlap is counted on lemmas
+(simplemma, whose English dictionary ships in its package) after the stop words are taken out.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+
+from simplemma import is_known, lemmatize
+
+from stages.language.lexicon import entries, foreign_words, function_class
+
+WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
+SPELLING = str.maketrans(
+    dict.fromkeys("\u2018\u2019\u02bc\u00b4`", "'") | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
+)
+ENGLISH_SHARE = 0.6
+
+
+def plain(text: str) -> str:
+    """Bring a text into one spelling: NFKC, lower case, straight quotes, plain hyphens, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).lower().translate(SPELLING).split())
+
+
+def words(text: str) -> list[str]:
+    """List the words of a text in lower case; hyphenated words are one, a possessive 's is left off."""
+    return [word.removesuffix("'s") for word in WORD.findall(plain(text))]
+
+
+def process_text(text: str) -> str:
+    """Text processing of the text part: lower case, no punctuation, single spaces.
+
+    Idempotent. The language is checked by `is_english`, which `text_problems` calls.
+    """
+    return " ".join(words(text))
+
+
+@cache
+def lemma(word: str) -> str:
+    """Return the dictionary form of one lower-case English word ("rings", "ringing" -> "ring")."""
+    found = str(lemmatize(word, lang="en")).lower()
+    if found != word or not word.endswith("ing"):
+        return found
+    # Coined sound words ("ticktocking") are in no dictionary.
+    return word[:-3] if len(word) > 5 and not is_known(word, lang="en") else word
+
+
+def content_lemmas(text: str) -> set[str]:
+    """Return the lemmas of a text's words that are no stop words; of hyphenated words also the pieces."""
+    return {name for word in words(text) for name in _word_lemmas(word)}
+
+
+@cache
+def _word_lemmas(word: str) -> frozenset[str]:
+    pieces = {word, *re.split("[-']", word)}
+    return frozenset(lemma(piece) for piece in pieces if piece and not is_stop_word(piece))
+
+
+def is_stop_word(word: str) -> bool:
+    """Tell words that only hold a phrase together (articles, prepositions, auxiliaries ...) from words with content.
+
+    Numbers and quantities count as stop words as well: "two dogs" and "barking in two tones" share no content.
+    """
+    return function_class(word) is not None
+
+
+def is_english(text: str) -> bool:
+    """Tell whether most words of a text are English; a text without words is not."""
+    found = words(text)
+    known = sum(_is_english_word(word) for word in found)
+    return bool(found) and known >= ENGLISH_SHARE * len(found)
+
+
+@cache
+def _is_english_word(word: str) -> bool:
+    if word in foreign_words():
+        return False
+    if is_stop_word(word) or entries(word):
+        return True
+    return all(piece and (piece.isdigit() or is_known(piece, lang="en")) for piece in re.split("[-']", word))
+
+
+def text_problems(visual_part: str, text_part: str, min_words: int, max_words: int) -> list[str]:
+    """List what is wrong with a pair of parts as reason codes, in a fixed order; an empty list means it passes.
+
+    Codes: `visual_part_empty`, `visual_part_too_short`, `visual_part_too_long`, the same three for `text_part`,
+    `shared_words` (a lemma stands in both parts) and `not_english`.
+    """
+    problems = []
+    for name, part in (("visual_part", visual_part), ("text_part", text_part)):
+        count = len(words(part))
+        if not count:
+            problems.append(f"{name}_empty")
+        elif count < min_words:
+            problems.append(f"{name}_too_short")
+        elif count > max_words:
+            problems.append(f"{name}_too_long")
+    if content_lemmas(visual_part) & content_lemmas(text_part):
+        problems.append("shared_words")
+    if not is_english(f"{visual_part} {text_part}"):
+        problems.append("not_english")
+    return problems

@@ -1,0 +1,116 @@
+"""Attribute adherence: real held-out clips obey their captions, wrong ones do not, and blur does not hide it."""
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from stages.corpus.measurements import event_peaks, loudness_curve, rate
+from stages.corpus.signals import generator
+from stages.corpus.soundworld import soundworld
+from stages.evaluation.adherence import adherence, calibrate
+from stages.plumbing.params import Prepare
+
+SWAPPED = {"small": "large", "slow": "fast", "quiet": "loud", "steady": "growing", "fading": "steady"}
+SWAPPED |= {"growing": "fading", "once": "three", "twice": "once", "three": "twice"}
+SWAPPED |= {"low_high": "high_low", "quiet_loud": "loud_quiet"}
+SWAPPED |= {value: key for key, value in SWAPPED.items() if key in ("small", "slow", "quiet", "low_high", "quiet_loud")}
+
+
+@pytest.fixture(scope="module")
+def clips():
+    prepare = Prepare(
+        seed=3,
+        corpus="soundworld",
+        folder="",
+        clips=320,
+        clip_seconds=2.56,
+        compositions=0.2,
+        valid_share=0.1,
+        test_share=0.2,
+    )
+    return list(soundworld(prepare))
+
+
+@pytest.fixture(scope="module")
+def thresholds(clips):
+    return calibrate([(row, wave) for row, wave in clips if row["split"] == "train"])
+
+
+def held_out_scores(clips, thresholds, change=lambda row, wave: (row, wave)):
+    scores = defaultdict(list)
+    for row, wave in clips:
+        if row["split"] != "train":
+            changed_row, changed_wave = change(row, wave)
+            for attribute, obeyed in adherence(changed_row, changed_wave, thresholds).items():
+                scores[attribute].append(obeyed)
+    return {attribute: float(np.mean(values)) for attribute, values in scores.items()}
+
+
+def test_real_held_out_clips_obey_every_measured_attribute(clips, thresholds):
+    scores = held_out_scores(clips, thresholds)
+    assert set(scores) == {"size", "pace", "loudness", "envelope", "count", "pitch_order", "loudness_order"}
+    assert min(scores.values()) >= 0.9, scores
+
+
+def test_clips_that_do_the_opposite_are_told(clips, thresholds):
+    def swapped(row, wave):
+        return row | {"attributes": {key: SWAPPED.get(value, value) for key, value in row["attributes"].items()}}, wave
+
+    scores = held_out_scores(clips, thresholds, swapped)
+    assert max(scores.values()) <= 0.1, scores
+
+
+def test_noise_of_one_kind_obeys_about_as_often_as_chance(clips, thresholds):
+    noise = 0.05 * generator("noise").standard_normal(40960)
+    scores = held_out_scores(clips, thresholds, lambda row, wave: (row, noise))
+    assert 0.2 < np.mean(list(scores.values())) < 0.65, scores
+
+
+def test_a_blurred_clip_is_still_measured(clips, thresholds):
+    """Blur as a small codec does: magnitudes smeared over five frames and five bins, all phases lost."""
+
+    def blurred(row, wave):
+        import torch
+
+        window = torch.hann_window(1024)
+        spectrum = torch.stft(torch.from_numpy(wave).float(), 1024, 256, window=window, return_complex=True)
+        smeared = torch.nn.functional.avg_pool2d(spectrum.abs()[None, None], 5, 1, 2, count_include_pad=False)[0, 0]
+        phase = torch.from_numpy(generator(row["id"]).uniform(-np.pi, np.pi, smeared.shape)).float()
+        return row, torch.istft(torch.polar(smeared, phase), 1024, 256, window=window, length=len(wave)).numpy()
+
+    scores = held_out_scores(clips, thresholds, blurred)
+    assert np.mean(list(scores.values())) >= 0.85, scores
+    assert min(scores.values()) >= 0.7, scores
+
+
+def test_only_what_is_named_and_measurable_is_judged(clips, thresholds):
+    wave = clips[0][1]
+    row = {"sources": ["bell"], "attributes": {"scene": "indoor", "material": "wood"}}
+    assert adherence(row, wave, thresholds) == {}
+    assert adherence({"sources": [], "attributes": {}}, wave, thresholds) == {}
+
+
+def test_silence_is_judged_without_an_error(thresholds):
+    attributes = {"size": "small", "pace": "fast", "loudness": "loud", "envelope": "growing", "count": "three"}
+    obeyed = adherence({"sources": ["bell"], "attributes": attributes}, np.zeros(40960), thresholds)
+    assert obeyed["loudness"] is False
+    assert obeyed["count"] is False
+
+
+def test_calibration_needs_both_values(clips):
+    quiet = [(row, wave) for row, wave in clips if row["attributes"].get("loudness") == "quiet"]
+    with pytest.raises(ValueError, match="loud"):
+        calibrate([(row | {"attributes": {"loudness": "quiet"}}, wave) for row, wave in quiet[:4]])
+
+
+@pytest.mark.parametrize(("count", "spacing"), [(1, 0.5), (2, 0.3), (3, 0.6)])
+def test_separate_events_are_counted_and_their_rate_is_found(count, spacing):
+    wave = np.zeros(40960)
+    for number in range(count):
+        start = 3000 + int(number * spacing * 16000)
+        wave[start : start + 1600] = np.hanning(1600) * np.sin(np.arange(1600))
+    curve = loudness_curve(wave)
+    assert len(event_peaks(curve)) == count
+    if count > 1:
+        assert rate(curve) == pytest.approx(1 / spacing, rel=0.1)

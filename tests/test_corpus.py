@@ -1,0 +1,335 @@
+"""`prepare` and its readers: what a user's folder becomes, and what is said about what cannot be used."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages import prepare as stage
+from stages.corpus.esc_captions import caption_of, categories, third_person
+from stages.corpus.readers import read_corpus
+from stages.corpus.recordings import UnusableClipError, load_clip, loudest_window
+from stages.corpus.signals import generator
+from stages.plumbing.files import read_jsonl
+from stages.plumbing.params import Prepare
+
+ROOT = Path(__file__).parents[1]
+SAMPLES = 20480
+
+
+def settings_for(corpus, folder, **changes):
+    values = {
+        "seed": 1,
+        "corpus": corpus,
+        "folder": str(folder),
+        "clips": 0,
+        "clip_seconds": 1.28,
+        "compositions": 0.0,
+        "valid_share": 0.2,
+        "test_share": 0.2,
+    }
+    return Prepare.model_validate(values | changes)
+
+
+def tone(path, seconds=2.0, rate=22_050, channels=1, frequency=440.0, gain=0.5):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = gain * np.sin(2 * np.pi * frequency * np.arange(int(seconds * rate)) / rate)
+    soundfile.write(path, np.repeat(wave[:, None], channels, axis=1), rate)
+
+
+def prepared(monkeypatch, tmp_path, prepare):
+    """Run the stage in `tmp_path` and return its rows and rejections."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"prepare": prepare.model_dump()}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(tmp_path)
+    stage.main()
+    corpus = tmp_path / "data" / "corpus"
+    return read_jsonl(corpus / "metadata.jsonl"), read_jsonl(corpus / "rejected.jsonl")
+
+
+@pytest.fixture
+def audiofolder(tmp_path):
+    """Ten good clips in three formats, and one broken file of each kind."""
+    folder = tmp_path / "raw"
+    rows = []
+    for number in range(10):
+        name = f"clips/tone {number}.{('wav', 'flac', 'ogg')[number % 3]}"
+        tone(folder / name, rate=(8000, 22_050, 44_100)[number % 3], channels=1 + number % 2)
+        rows.append({"file_name": name, "caption": f"A tone  number {number} hums", "label": "tone"})
+    (folder / "garbage.wav").write_bytes(b"RIFF no audio here")
+    (folder / "zero.wav").write_bytes(b"")
+    soundfile.write(folder / "empty.wav", np.zeros(0), 16_000)
+    soundfile.write(folder / "silent.wav", np.zeros(32_000), 16_000)
+    soundfile.write(folder / "nan.wav", np.full(32_000, np.nan), 16_000, subtype="FLOAT")
+    tone(folder / "short.wav", seconds=0.2)
+    tone(folder / "wordless.wav")
+    broken = ["garbage", "zero", "empty", "silent", "nan", "short", "gone"]
+    rows += [{"file_name": f"{name}.wav", "caption": "Something sounds here"} for name in broken]
+    rows += [{"file_name": "wordless.wav", "caption": " "}, {"caption": "No file at all"}]
+    rows += [{"file_name": "../outside.wav", "caption": "Something outside"}]
+    rows += [{"file_name": "clips/tone 0.wav", "caption": "A tone hums", "split": "sometimes"}]
+    lines = [json.dumps(row) for row in rows] + ["{not json", "[1, 2]"]
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+EXPECTED = {
+    "garbage.wav": "unreadable",
+    "zero.wav": "unreadable",
+    "empty.wav": "empty",
+    "silent.wav": "silent",
+    "nan.wav": "not_finite",
+    "short.wav": "too_short",
+    "gone.wav": "missing",
+    "wordless.wav": "no_caption",
+    "../outside.wav": "file_name",
+    "clips/tone 0.wav": "unknown_split",
+    "metadata.jsonl, row 19": "file_name",
+    "metadata.jsonl, row 22": "file_name",
+    "metadata.jsonl, row 23": "file_name",
+}
+
+
+def test_an_audiofolder_becomes_clips_and_every_broken_file_is_listed(monkeypatch, tmp_path, audiofolder, capsys):
+    rows, rejected = prepared(monkeypatch, tmp_path, settings_for("audiofolder", audiofolder))
+    assert {row["file"]: row["reason"] for row in rejected} == EXPECTED
+    assert len(rows) == 10
+    for row in rows:
+        wave, rate = soundfile.read(tmp_path / "data/corpus" / row["file_name"])
+        info = soundfile.info(tmp_path / "data/corpus" / row["file_name"])
+        assert (rate, len(wave), info.subtype, info.format) == (16_000, SAMPLES, "PCM_16", "FLAC")
+        assert np.max(np.abs(wave)) == pytest.approx(0.5, abs=0.05)
+        assert row["sources"] == ["tone"]
+        assert row["attributes"] == {}
+        assert "  " not in row["caption"]
+    assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
+    assert "2 unreadable" in capsys.readouterr().out
+
+
+def test_a_csv_in_split_folders_keeps_its_splits(monkeypatch, tmp_path):
+    for split in ("train", "validation", "test"):
+        tone(tmp_path / "raw" / split / "a.wav")
+        tone(tmp_path / "raw" / split / "b.wav")
+        with open(tmp_path / "raw" / split / "metadata.csv", "w", newline="") as file:
+            csv.writer(file).writerows([["file_name", "text"], ["a.wav", "A tone, it hums"], ["b.wav", "Another"]])
+    rows, rejected = prepared(monkeypatch, tmp_path, settings_for("audiofolder", tmp_path / "raw"))
+    assert rejected == []
+    assert {row["id"]: row["split"] for row in rows} == {
+        f"{folder}-{name}": split
+        for folder, split in (("train", "train"), ("validation", "valid"), ("test", "test"))
+        for name in "ab"
+    }
+    assert rows[0]["caption"] == "A tone, it hums"
+
+
+def test_several_captions_of_one_file_stay_in_one_split_under_ids_of_their_own(tmp_path):
+    rows = [{"file_name": f"{n}.wav", "caption": f"Caption {c} of clip {n}"} for n in range(20) for c in range(3)]
+    rows.append({"file_name": "0--2.wav", "caption": "A name like a numbered one"})
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    clips, rejected = read_corpus(settings_for("audiofolder", tmp_path))
+    assert rejected == []
+    assert len({clip.id for clip in clips}) == 61
+    splits: dict[str, str] = {}
+    for clip in clips:
+        assert splits.setdefault(clip.file, clip.split) == clip.split
+    assert set(splits.values()) == {"train", "valid", "test"}
+
+
+def test_a_recording_given_in_two_splits_is_kept_in_the_first(tmp_path):
+    rows = [{"file_name": f"{s}.wav", "caption": "A tone", "split": s, "recording": "r"} for s in ("train", "test")]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    clips, rejected = read_corpus(settings_for("audiofolder", tmp_path))
+    assert [clip.split for clip in clips] == ["train"]
+    assert [row["reason"] for row in rejected] == ["recording_in_two_splits"]
+
+
+def test_esc10_folders_give_folds_classes_and_captions(monkeypatch, tmp_path):
+    for fold in range(1, 6):
+        tone(tmp_path / "raw" / "001 - Dog bark" / f"{fold}-{fold}00-A.ogg")
+        tone(tmp_path / "raw" / "008 - Chainsaw" / f"{fold}-{fold}01-A.ogg")
+    tone(tmp_path / "raw" / "001 - Dog bark" / "9-1-A.ogg")
+    tone(tmp_path / "raw" / "011 - Unicorn" / "1-1-A.ogg")
+    (tmp_path / "raw" / "LICENSE").write_text("not a clip")
+    rows, rejected = prepared(monkeypatch, tmp_path, settings_for("esc10", tmp_path / "raw"))
+    assert Counter(row["split"] for row in rows) == {"train": 6, "valid": 2, "test": 2}
+    assert {row["split"] for row in rows if "-5-" in row["id"]} == {"test"}
+    assert {row["split"] for row in rows if "-4-" in row["id"]} == {"valid"}
+    assert {tuple(row["sources"]) for row in rows} == {("dog",), ("chainsaw",)}
+    assert sorted(row["reason"] for row in rejected) == ["file_name", "unknown_class"]
+
+
+def test_esc50_layout_is_read_and_its_faults_are_listed(monkeypatch, tmp_path):
+    table = [["filename", "fold", "target", "category", "esc10", "src_file", "take"]]
+    for fold in range(1, 6):
+        tone(tmp_path / "raw" / "audio" / f"{fold}-7{fold}-A-0.wav")
+        table.append([f"{fold}-7{fold}-A-0.wav", str(fold), "0", "dog", "True", f"7{fold}", "A"])
+    table.append(["1-99-A-0.wav", "1", "0", "dog", "True", "99", "A"])
+    table.append(["1-71-A-0.wav", "8", "0", "dog", "True", "71", "A"])
+    table.append(["1-71-A-0.wav", "1", "0", "unicorn", "True", "71", "A"])
+    (tmp_path / "raw" / "meta").mkdir()
+    with open(tmp_path / "raw" / "meta" / "esc50.csv", "w", newline="") as file:
+        csv.writer(file).writerows(table)
+    rows, rejected = prepared(monkeypatch, tmp_path, settings_for("esc50", tmp_path / "raw"))
+    assert [row["split"] for row in rows] == ["train", "train", "train", "valid", "test"]
+    assert rows[0]["recording"] == "freesound-71"
+    assert sorted(row["reason"] for row in rejected) == ["missing", "unknown_class", "unknown_fold"]
+
+
+@pytest.mark.parametrize("corpus", ["audiofolder", "esc10", "esc50"])
+def test_a_folder_that_is_missing_or_empty_is_one_clear_error(corpus, tmp_path):
+    with pytest.raises(ValueError, match=r"prepare\.folder=.*no such folder"):
+        read_corpus(settings_for(corpus, tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        read_corpus(settings_for(corpus, tmp_path))
+
+
+def test_a_corpus_without_one_readable_clip_leaves_the_last_corpus_alone(tmp_path):
+    tone(tmp_path / "good" / "a.wav", rate=16_000)
+    for folder in ("good", "bad"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        row = {"file_name": "a.wav", "caption": "A tone hums on", "split": "train"}
+        (tmp_path / folder / "metadata.jsonl").write_text(json.dumps(row))
+    (tmp_path / "bad" / "a.wav").write_bytes(b"nothing")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    results = []
+    for folder in ("good", "bad"):
+        params["prepare"] = settings_for("audiofolder", folder).model_dump()
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+        command = [sys.executable, "-m", "stages.prepare"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        results.append(subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True))
+    assert results[0].returncode == 0, results[0].stderr
+    assert results[1].returncode == 1
+    assert "Traceback" not in results[1].stderr
+    assert "error: prepare.corpus=audiofolder gave no training clip (1 unreadable)" in results[1].stderr
+    assert [row["id"] for row in read_jsonl(tmp_path / "data/corpus/metadata.jsonl")] == ["a"]
+    assert not list((tmp_path / "data").glob(".*"))
+
+
+def test_preparing_twice_gives_the_same_bytes(monkeypatch, tmp_path, audiofolder):
+    def contents():
+        return {path.name: path.read_bytes() for path in sorted((tmp_path / "data" / "corpus").iterdir())}
+
+    for prepare in (settings_for("audiofolder", audiofolder), settings_for("soundworld", "", clips=24)):
+        prepared(monkeypatch, tmp_path, prepare)
+        first = contents()
+        prepared(monkeypatch, tmp_path, prepare)
+        assert contents() == first
+
+
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "file_name": st.one_of(st.text(max_size=12), st.sampled_from(["a.wav", "test/b.wav"]), st.integers()),
+                "caption": st.one_of(st.text(max_size=12), st.none(), st.integers()),
+                "split": st.one_of(st.sampled_from(["train", "dev", "TEST", "no"]), st.none(), st.integers()),
+                "label": st.one_of(st.text(max_size=5), st.none(), st.lists(st.text(max_size=3), max_size=2)),
+                "recording": st.one_of(st.text(max_size=3), st.none()),
+            },
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    limit=st.integers(0, 5),
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_the_metadata_holds_each_row_is_kept_or_rejected_once(tmp_path_factory, rows, limit):
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    try:
+        clips, rejected = read_corpus(settings_for("audiofolder", folder))
+    except ValueError as error:
+        assert "no usable audiofolder clip" in str(error)  # noqa: PT017
+        return
+    assert len(clips) + len(rejected) == len(rows)
+    assert len({clip.id for clip in clips}) == len(clips)
+    splits: dict[str, str] = {}
+    for clip in clips:
+        assert clip.caption
+        assert clip.split in ("train", "valid", "test")
+        assert "/" not in clip.id
+        assert splits.setdefault(clip.recording, clip.split) == clip.split
+    fewer, _ = read_corpus(settings_for("audiofolder", folder, clips=limit))
+    assert len(fewer) == (min(limit, len(clips)) or len(clips))
+    assert set(fewer) <= set(clips)
+
+
+def test_the_loudest_part_of_a_recording_is_taken(tmp_path):
+    wave = 0.01 * np.ones(80_000)
+    wave[50_000:60_000] = 0.6
+    assert np.sum(loudest_window(wave, SAMPLES) == 0.6) == 10_000
+    assert np.array_equal(loudest_window(wave[:100], SAMPLES), wave[:100])
+    tone(tmp_path / "short.wav", seconds=0.8, rate=16_000)
+    clip = load_clip(tmp_path / "short.wav", SAMPLES)
+    assert len(clip) == SAMPLES
+    assert np.all(clip[12_800:] == 0)
+    with pytest.raises(UnusableClipError, match="missing"):
+        load_clip(tmp_path, SAMPLES)
+
+
+@pytest.mark.parametrize("rate", [8000, 44_100, 48_000])
+def test_resampling_keeps_pitch_and_level(tmp_path, rate):
+    tone(tmp_path / "a.wav", rate=rate, frequency=1000, gain=0.3)
+    clip = load_clip(tmp_path / "a.wav", SAMPLES)
+    spectrum = np.abs(np.fft.rfft(clip[2000:18000]))
+    assert np.argmax(spectrum) == 1000
+    assert np.max(np.abs(clip[2000:-2000])) == pytest.approx(0.3, abs=0.01)
+
+
+@given(category=st.sampled_from(sorted(categories())), seed=st.integers(0, 500), gain=st.floats(0.001, 0.9))
+@settings(max_examples=150, deadline=None)
+def test_esc_captions_name_no_loudness_that_is_not_there(category, seed, gain):
+    rng = generator(seed)
+    wave = gain * np.sin(np.arange(40_960) * 0.3) * np.repeat(rng.random(8), 5120)
+    words = caption_of(category, wave, rng).lower().rstrip(".").replace(",", "").split()
+    spoken = {"loudly", "noisily", "strongly"} & set(words), {"softly", "quietly", "faintly"} & set(words)
+    energy = np.concatenate([[0.0], np.cumsum(wave**2)])
+    loudest = 10 * np.log10(np.max(energy[4000:] - energy[:-4000]) / 4000)
+    assert not spoken[0] or loudest > -17
+    assert not spoken[1] or loudest < -33
+    subject = next(
+        phrase.split() for phrase, _ in categories()[category].seen if words[: len(phrase.split())] == phrase.split()
+    )
+    heard = words[len(subject) :]
+    assert 3 <= len(subject) <= 7
+    assert 3 <= len(heard) <= 7
+    assert not set(subject) & set(heard)
+
+
+def test_verbs_agree_with_their_subject():
+    assert [third_person(verb) for verb in ("bark", "cry", "buzz", "flush", "sneeze", "play")] == [
+        "barks",
+        "cries",
+        "buzzes",
+        "flushes",
+        "sneezes",
+        "plays",
+    ]
+    assert len(categories()) == 50
+
+
+def test_the_real_esc10_is_read_whole():
+    corpora = os.environ.get("BIND_AN_AUDIO_CORPORA")
+    if not corpora or not (Path(corpora) / "esc10").is_dir():
+        pytest.skip("BIND_AN_AUDIO_CORPORA names no folder with esc10/ in it")
+    folder = Path(corpora) / "esc10"
+    clips, rejected = read_corpus(settings_for("esc10", folder))
+    assert Counter(clip.split for clip in clips) == {"train": 240, "valid": 80, "test": 80}
+    assert rejected == []
+    fewer, _ = read_corpus(settings_for("esc10", folder, clips=50))
+    assert Counter(clip.sources for clip in fewer) == {clip.sources: 5 for clip in clips}
+    assert Counter(clip.split for clip in fewer) == {"train": 30, "valid": 10, "test": 10}
+    for clip in fewer[::10]:
+        assert np.max(np.abs(load_clip(folder / clip.file, SAMPLES))) > 0.001

@@ -1,0 +1,225 @@
+"""The rule-based decomposer: its promises on any text, its answers on real captions, its table."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from stages.commands import decomposition_report
+from stages.language.lexicon import _lexicon, function_class
+from stages.language.rules import decompose
+from stages.language.text import content_lemmas, text_problems, words
+from stages.plumbing.files import read_jsonl, write_jsonl
+
+ROOT = Path(__file__).parents[1]
+LABELS = Path(__file__).parent / "data" / "decomposition_labels.jsonl"
+CORPORA = os.environ.get("BIND_AN_AUDIO_CORPORA")
+needs_audiocaps = pytest.mark.skipif(
+    not CORPORA or not (Path(CORPORA) / "audiocaps" / "test.csv").is_file(),
+    reason="BIND_AN_AUDIO_CORPORA names no folder with audiocaps/test.csv",
+)
+
+SMALL_WORDS = ["a", "an", "the", "two", "another", "of", "in", "on", "with", "by", "while", "as", "then", "and", "is"]
+FORMS = ["dogs", "barking", "drums", "drumming", "whistles", "sawing", "saws", "zither", "glorious", ",", ".", "'s"]
+VOCABULARY = [*sorted(_lexicon()), *SMALL_WORDS * 20, *FORMS * 20]
+captions = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=24).map(" ".join)
+sizes = st.tuples(st.integers(1, 5), st.integers(0, 6)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+
+
+def promises_hold(caption: str, min_words: int, max_words: int) -> None:
+    found = decompose(caption, min_words, max_words)
+    assert found == decompose(caption, min_words, max_words)
+    if found.reason is not None:
+        assert found.visual_part is None
+        assert found.text_part is None
+        assert found.added == ()
+        return
+    assert found.visual_part is not None
+    assert found.text_part is not None
+    assert text_problems(found.visual_part, found.text_part, min_words, max_words) == []
+    assert not content_lemmas(found.visual_part) & content_lemmas(found.text_part)
+    own = words(caption)
+    left = words(found.visual_part) + words(found.text_part)
+    for word in found.added:
+        assert word not in own
+        left.remove(word)
+    for word in left:
+        own.remove(word)  # Each of the caption's words is used at most once.
+    assert all(function_class(word) is None for word in found.added), "a filler was added"
+
+
+@given(st.text(max_size=80), sizes)
+@settings(deadline=None)
+def test_any_text_gives_sound_parts_or_a_reason(text, size):
+    promises_hold(text, *size)
+
+
+@given(captions, sizes)
+@settings(max_examples=250, deadline=None)
+@example("A person drumming on drums while drums drum", (3, 7))
+@example("An owl hoots", (3, 7))
+def test_any_english_words_give_sound_parts_or_a_reason(caption, size):
+    promises_hold(caption, *size)
+
+
+@pytest.mark.parametrize(
+    ("caption", "visual_part", "text_part"),
+    [
+        (
+            "A small brass bell in a church rings slowly and softly, fading away.",
+            "a small brass bell in a church",
+            "rings slowly and softly fading away",
+        ),
+        ("A man speaks followed by a dog barking loudly", "a man, a dog", "speaks followed by barking loudly"),
+        (
+            "A large dog and small waves are heard, first softly, then loudly.",
+            "a large dog and small waves",
+            "are heard first softly then loudly",
+        ),
+        (
+            "Wind in tiny trees by a lake howls long and briskly",
+            "wind in tiny trees by a lake",
+            "howls long and briskly",
+        ),
+        ("A siren wails loudly and slowly as it passes by", "a siren passes by", "wails loudly and slowly"),
+        ("Rain falls on a tin roof, steadily and quietly", "rain on a tin roof", "falls steadily and quietly"),
+    ],
+)
+def test_captions_are_split_as_a_reader_would(caption, visual_part, text_part):
+    found = decompose(caption, 3, 7)
+    assert (found.visual_part, found.text_part, found.added) == (visual_part, text_part, ())
+
+
+def test_added_words_follow_from_the_definition_and_are_named():
+    found = decompose("A dog barks", 3, 7)
+    assert (found.visual_part, found.text_part) == ("a furry dog", "short sharp barks")
+    assert found.added == ("furry", "short", "sharp")
+    assert decompose("A dog barks", 3, 7, may_add=False).reason == "visual_part_too_short"
+
+
+@pytest.mark.parametrize(
+    ("caption", "reason"),
+    [
+        ("", "caption_empty"),
+        (" ?! ", "caption_empty"),
+        ("Ein Hund bellt laut in der Nacht", "not_english"),
+        ("Loud, continuous buzzing and hissing", "nothing_seen"),
+        ("A red car in a garage", "nothing_heard"),
+    ],
+)
+def test_what_cannot_be_split_says_why(caption, reason):
+    assert decompose(caption, 3, 7).reason == reason
+
+
+def test_long_captions_are_cut_to_the_limit():
+    caption = "A man, a child, a dog, a cat, a cow, a pig, a hen and a goat " + "shout loudly and " * 5 + "laugh"
+    found = decompose(caption, 3, 7)
+    assert found.reason is None
+    assert len(words(found.visual_part or "")) == 7
+    assert len(words(found.text_part or "")) <= 7
+
+
+def test_stage_writes_a_row_for_every_clip(tmp_path, monkeypatch):
+    captions_in = ["A bell rings slowly in a church, fading away", "", "Loud buzzing"]
+    clips = [{"id": f"clip-{n}", "split": "train", "caption": text} for n, text in enumerate(captions_in)]
+    write_jsonl(tmp_path / "data/corpus/metadata.jsonl", reversed(clips))
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+
+    from stages.decompose import main
+
+    main()
+    rows = read_jsonl("data/decomposed.jsonl")
+    assert [row["id"] for row in rows] == ["clip-0", "clip-1", "clip-2"]
+    assert [row["reason"] for row in rows] == [None, "caption_empty", "nothing_seen"]
+    assert list(rows[0]) == ["id", "split", "caption", "visual_part", "text_part", "added", "reason"]
+    assert rows[0]["visual_part"] == "a bell in a church"
+    first = Path("data/decomposed.jsonl").read_bytes()
+    main()
+    assert Path("data/decomposed.jsonl").read_bytes() == first
+
+
+def test_stage_starts_without_torch():
+    code = "import sys, stages.decompose; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_report_counts_every_caption_once(tmp_path, capsys):
+    source = tmp_path / "captions.csv"
+    source.write_text("id,caption\n1,A man speaks followed by a dog barking\n2,A dog barks\n3,Loud buzzing\n4,\n")
+    parser = argparse.ArgumentParser()
+    decomposition_report.add_arguments(parser)
+    decomposition_report.main(parser.parse_args([str(source), "--out", str(tmp_path / "report.tsv")]))
+    table = (tmp_path / "report.tsv").read_text().splitlines()
+    assert table == [
+        "outcome\tcaptions\tshare",
+        "own_words\t1\t0.25",
+        "added_words\t1\t0.25",
+        "failed_caption_empty\t1\t0.25",
+        "failed_nothing_seen\t1\t0.25",
+        "all\t4\t1",
+    ]
+    assert "| own_words | 1 | 25.0% |" in capsys.readouterr().out
+
+
+def test_report_names_the_missing_column(tmp_path):
+    source = tmp_path / "captions.csv"
+    source.write_text("id,text\n1,A dog barks\n")
+    with pytest.raises(ValueError, match="no column 'caption'"):
+        decomposition_report.read_captions(source, "caption")
+
+
+@needs_audiocaps
+def test_all_audiocaps_test_captions_run_through():
+    captions_in = decomposition_report.read_captions(Path(CORPORA or "") / "audiocaps" / "test.csv", "caption")
+    assert len(captions_in) == 4875
+    for caption in captions_in:
+        promises_hold(caption, 3, 7)
+
+
+@needs_audiocaps
+def test_the_documented_table_is_the_current_one():
+    captions_in = decomposition_report.read_captions(Path(CORPORA or "") / "audiocaps" / "test.csv", "caption")
+    document = (ROOT / "docs" / "decomposition.md").read_text()
+    for row in decomposition_report.report(captions_in, 3, 7):
+        assert f"| {row['outcome']} | {row['captions']} | {row['share']:.1%} |" in document
+
+
+def test_judged_pairs_have_not_changed_unseen():
+    labels = read_jsonl(LABELS)
+    assert len(labels) == 100
+    changed = []
+    for row in labels:
+        found = decompose(row["caption"], 3, 7)
+        if row["overall"] == "good" and (found.visual_part, found.text_part) != (row["visual_part"], row["text_part"]):
+            changed.append(f"{row['id']}: {row['visual_part']} | {row['text_part']}")
+            changed.append(f"    now: {found.visual_part} | {found.text_part}")
+    assert not changed, "judged good before, to be judged anew:\n" + "\n".join(changed)
+
+
+def test_documented_shares_are_those_of_the_labels():
+    labels = read_jsonl(LABELS)
+    document = (ROOT / "docs" / "decomposition.md").read_text()
+    for verdict in ("good", "acceptable", "bad", "none"):
+        assert f"| {verdict} | {sum(row['overall'] == verdict for row in labels)} |" in document
+
+
+@needs_audiocaps
+def test_labelled_captions_are_a_random_draw_of_audiocaps():
+    with open(Path(CORPORA or "") / "audiocaps" / "test.csv", encoding="utf-8", newline="") as file:
+        rows = {row["audiocap_id"]: row["caption"] for row in csv.DictReader(file)}
+    drawn = random.Random(21).sample(sorted(rows), 100)
+    labels = read_jsonl(LABELS)
+    assert [row["id"] for row in labels] == sorted(drawn)
+    assert all(rows[row["id"]] == row["caption"] for row in labels)
+    assert json.dumps(labels)

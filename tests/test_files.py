@@ -1,0 +1,105 @@
+import json
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.plumbing.files import (
+    read_jsonl,
+    replacing,
+    replacing_folder,
+    write_json,
+    write_jsonl,
+    write_text,
+    write_tsv,
+)
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def _half(path):
+    path.write_text("half")
+    (path.parent / "missing").read_text()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    write_text(tmp_path / "a.txt", "old\n")
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.txt") as temporary:
+        _half(temporary)
+    assert (tmp_path / "a.txt").read_text() == "old\n"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_file_is_not_there_before_its_block_ends(tmp_path):
+    with replacing(tmp_path / "deep" / "a.txt") as temporary:
+        temporary.write_text("whole")
+        assert not (tmp_path / "deep" / "a.txt").exists()
+    assert (tmp_path / "deep" / "a.txt").read_text() == "whole"
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    for generation in ("first", "second"):
+        with replacing_folder(tmp_path / "out") as temporary:
+            (temporary / f"{generation}.txt").write_text("x")
+    assert names(tmp_path / "out") == ["second.txt"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_failed_folder_leaves_the_old_one(tmp_path):
+    with replacing_folder(tmp_path / "out") as temporary:
+        (temporary / "old.txt").write_text("x")
+    with pytest.raises(FileNotFoundError), replacing_folder(tmp_path / "out") as temporary:
+        shutil.copy(tmp_path / "missing", temporary)
+    assert names(tmp_path / "out") == ["old.txt"]
+    assert names(tmp_path) == ["out"]
+
+
+def test_what_a_killed_run_left_of_a_folder_is_swept(tmp_path):
+    (tmp_path / ".out.partial").mkdir()
+    (tmp_path / ".out.partial" / "stale.txt").write_text("x")
+    with replacing_folder(tmp_path / "out") as temporary:
+        (temporary / "new.txt").write_text("x")
+    assert names(tmp_path / "out") == ["new.txt"]
+
+
+@given(rows=st.lists(st.dictionaries(st.text(), JSON_VALUES, max_size=4), max_size=5))
+def test_rows_come_back_as_written_and_sorted_by_id(rows, tmp_path_factory):
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    rows = [{**row, "id": str(index * 7 % 10)} for index, row in enumerate(rows)]
+    write_jsonl(path, rows)
+    assert read_jsonl(path) == sorted(rows, key=lambda row: row["id"])
+
+
+@pytest.mark.parametrize(("line", "reason"), [('{"a": 1', "not JSON"), ("[1]", "not a JSON object")])
+def test_a_broken_line_is_named(tmp_path, line, reason):
+    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n\n' + line + "\n")
+    with pytest.raises(ValueError, match=rf"rows\.jsonl, line 3: {reason}"):
+        read_jsonl(tmp_path / "rows.jsonl")
+
+
+def test_nan_never_reaches_a_metrics_file(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert names(tmp_path) == []
+
+
+def test_json_keeps_its_order_and_ends_with_a_line_end(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert list(json.loads(text)) == ["b", "a"]
+    assert "é" in text
+    assert text.endswith("}\n")
+
+
+def test_tables_have_a_header_and_six_digits(tmp_path):
+    write_tsv(tmp_path / "a.tsv", [{"epoch": 1, "loss": 1 / 3}, {"epoch": 2, "loss": 1e-7}])
+    assert (tmp_path / "a.tsv").read_text() == "epoch\tloss\n1\t0.333333\n2\t1e-07\n"

@@ -1,0 +1,147 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.evaluation.distances import frechet_audio_distance, kernel_audio_distance
+from stages.evaluation.intervals import (
+    bootstrap_mean,
+    bootstrap_statistic,
+    frechet_interval,
+    kernel_interval,
+    paired_difference,
+)
+
+CAPTIONS = [f"caption {number:02}" for number in range(30)]
+
+
+def width(interval):
+    _, low, high = interval
+    return high - low
+
+
+def test_the_interval_of_a_mean_agrees_with_the_normal_one():
+    values = np.random.default_rng(0).normal(5.0, 2.0, size=400)
+    mean, low, high = bootstrap_mean(values, [str(number) for number in range(400)], 2000, 1)
+    half = 1.96 * values.std() / 20
+    assert mean == pytest.approx(values.mean())
+    assert low == pytest.approx(mean - half, abs=0.03)
+    assert high == pytest.approx(mean + half, abs=0.03)
+
+
+def test_the_interval_holds_the_truth_about_95_times_in_100():
+    random = np.random.default_rng(0)
+    groups = [caption for caption in CAPTIONS for _ in range(3)]
+    hits = 0
+    for seed in range(200):
+        values = np.repeat(random.normal(size=30), 3) + 0.3 * random.normal(size=90)
+        _, low, high = bootstrap_mean(values, groups, 300, seed)
+        hits += low <= 0 <= high
+    # Were takes drawn one by one, some 75 % would be reached.
+    assert 176 <= hits <= 199
+
+
+def test_more_takes_of_the_same_captions_do_not_narrow_the_interval():
+    values = np.random.default_rng(0).normal(size=30)
+    once = bootstrap_mean(values, CAPTIONS, 500, 1)
+    thrice = bootstrap_mean(np.tile(values, 3), CAPTIONS * 3, 500, 1)
+    assert thrice == pytest.approx(once)
+
+
+def test_captions_with_more_takes_weigh_more():
+    mean, low, high = bootstrap_mean([0, 0, 0, 1], ["a", "a", "a", "b"], 500, 1)
+    assert mean == 0.25
+    assert 0 <= low < mean < high <= 1
+
+
+@given(seed=st.integers(0, 1000), value=st.floats(-1e6, 1e6))
+@settings(max_examples=25, deadline=None)
+def test_equal_values_leave_no_doubt(seed, value):
+    mean, low, high = bootstrap_mean([value] * 10, CAPTIONS[:10], 50, seed)
+    assert mean == pytest.approx(value)
+    assert (low, high) == pytest.approx((mean, mean))
+
+
+@given(seed=st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_the_same_seed_gives_the_same_interval_in_any_order_of_rows(seed):
+    values = np.random.default_rng(seed).normal(size=30)
+    order = np.random.default_rng(seed + 1).permutation(30)
+    interval = bootstrap_mean(values, CAPTIONS, 200, seed)
+    assert bootstrap_mean(values, CAPTIONS, 200, seed) == interval
+    assert bootstrap_mean(values[order], [CAPTIONS[i] for i in order], 200, seed) == pytest.approx(interval)
+    assert bootstrap_mean(values, CAPTIONS, 200, seed + 1)[1:] != interval[1:]
+
+
+def test_a_paired_difference_sees_what_separate_intervals_cannot():
+    difficulty = np.random.default_rng(0).normal(0, 5, size=30)
+    noise = np.random.default_rng(1).normal(0, 0.2, size=30)
+    a, b = difficulty + 0.5 + noise, difficulty
+    difference, low, high = paired_difference(a, b, CAPTIONS, 500, 1)
+    assert difference == pytest.approx((a - b).mean())
+    assert 0 < low < difference < high < 1
+    assert bootstrap_mean(a, CAPTIONS, 500, 1)[1] < bootstrap_mean(b, CAPTIONS, 500, 1)[2]
+    opposite, minus_high, minus_low = paired_difference(b, a, CAPTIONS, 500, 1)
+    assert (opposite, minus_low, minus_high) == pytest.approx((-difference, -low, -high))
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "message"),
+    [
+        ([1.0, 2.0], ["a", "a"], "captions: 1"),
+        ([], [], "captions: 0"),
+        ([1.0, float("nan")], ["a", "b"], "not finite"),
+        ([1.0], ["a", "b"], "one value a clip"),
+    ],
+)
+def test_values_without_an_interval_are_refused(values, groups, message):
+    with pytest.raises(ValueError, match=message):
+        bootstrap_mean(values, groups, 100, 1)
+
+
+def test_a_paired_difference_needs_the_same_clips():
+    with pytest.raises(ValueError, match="same clips"):
+        paired_difference([1.0, 2.0], [1.0], ["a", "b"], 100, 1)
+
+
+@pytest.mark.parametrize(
+    ("interval_of", "distance"), [(frechet_interval, frechet_audio_distance), (kernel_interval, kernel_audio_distance)]
+)
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_distance_lies_within_its_interval_and_tells_near_from_far(interval_of, distance, fixed):
+    random = torch.Generator().manual_seed(0)
+    real, noise = torch.randn(30, 8, generator=random), torch.randn(90, 8, generator=random)
+    real_captions = None if fixed else CAPTIONS
+    groups = CAPTIONS * 3
+    near = interval_of(real, noise, real_captions, groups, 300, 1)
+    far = interval_of(real, noise + 1.5, real_captions, groups, 300, 1)
+    assert near[0] == pytest.approx(distance(real, noise), rel=1e-6, abs=1e-9)
+    assert near[1] <= near[0] <= near[2]
+    assert far[1] < far[0] < far[2]
+    assert near[2] < far[1]
+    assert interval_of(real, noise, real_captions, groups, 300, 1) == near
+
+
+def test_the_interval_of_a_frechet_distance_stays_above_zero():
+    real = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
+    value, low, high = frechet_interval(real, real + 1e-6, CAPTIONS, CAPTIONS, 200, 1)
+    assert 0 <= low <= value <= high < 0.1
+
+
+def test_three_captions_are_enough_for_the_interval_of_a_distance_and_two_are_not():
+    embeddings = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
+    for interval_of in (frechet_interval, kernel_interval):
+        value, low, high = interval_of(embeddings, embeddings * 2 + 3, list("abc"), list("abc"), 100, 1)
+        assert -np.inf < low < value < high < np.inf
+        with pytest.raises(ValueError, match="at least 3"):
+            interval_of(embeddings[:2], embeddings[:2] + 3, list("ab"), list("ab"), 100, 1)
+
+
+def test_the_surplus_of_repeated_clips_is_taken_off():
+    def upwards(counts):
+        return np.square(counts).sum(1)
+
+    value, low, high = bootstrap_statistic(upwards, 30, 1000, 1)
+    assert value == 30
+    assert low < 30 < high

@@ -1,0 +1,252 @@
+"""The listening page as a person meets it: opened, looked at and played in a real Chromium."""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from stages.evaluation.listening_page import Clip, ListeningRow, mel_picture, write_listening_page
+from tests.browser import chromium
+
+SAMPLE_RATE = 16_000
+SYSTEMS = ["real", "codec", "reference", "experiment_a", "experiment_b", "floor"]
+NASTY = "A <b>bell</b> & \"dog\" 'bark' $title </script><script>window.harmed = 1</script>"
+
+
+def clip(seconds, pitch):
+    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    mel = np.full((80, max(1, len(time) // 256)), -4.0, dtype=np.float32)
+    mel[pitch % 80] = 0.0
+    return Clip((0.3 * np.sin(2 * np.pi * 100 * pitch * time)).astype(np.float32), mel)
+
+
+def rows(folder):
+    image = folder / "image.png"
+    Image.linear_gradient("L").convert("RGB").save(image)
+    first = {system: clip(0.5 if index < 2 else 20, index + 2) for index, system in enumerate(SYSTEMS)}
+    second = {system: clip(20, index + 9) for index, system in enumerate(SYSTEMS) if system != "codec"}
+    return [
+        ListeningRow("one", "A bell rings twice", "a bronze bell", "rings twice", image, first),
+        ListeningRow("two", NASTY, NASTY, NASTY, image, second),
+        ListeningRow("three", "Nothing was made", "a dog", "barks", None, {}),
+    ]
+
+
+def write(path, folder, **changes):
+    summary = {
+        "real": {"fad": 0.0, "source_accuracy": 0.934, "clap_score": 0.61},
+        "experiment_a": {"fad": 4.25, "source_accuracy": 0.5, "clap_score": 0.333, "unknown": 9.0},
+    }
+    settings = {
+        "title": "Listening & more",
+        "rows": rows(folder),
+        "systems": SYSTEMS,
+        "summary": summary,
+        "notes": ["Drawn from <OpenMoji>."],
+        "sample_rate": SAMPLE_RATE,
+    }
+    write_listening_page(path, **{**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    write(folder / "index.html", folder)
+    return folder / "index.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser, page_file):
+    """The opened page; its security policy is lifted, since Playwright's waiting evaluates strings."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=True)
+    opened = context.new_page()
+    opened.goto(page_file.as_uri())
+    yield opened
+    context.close()
+
+
+def time_of(place):
+    return f"document.querySelectorAll('audio')[{place}].currentTime"
+
+
+def wait_until_silent(page):
+    page.wait_for_function("[...document.querySelectorAll('audio')].every(a => a.paused)")
+
+
+def was_cut_short(page, place):
+    """A long clip that merely ran out would be silent too, some 20 s later."""
+    return page.evaluate(f"!document.querySelectorAll('audio')[{place}].ended && {time_of(place)} > 0")
+
+
+def wait_until_only(page, place):
+    page.wait_for_function(
+        f"[...document.querySelectorAll('audio')].every((a, i) => a.paused === (i !== {place})) && {time_of(place)} > 0"
+    )
+
+
+def test_opens_without_errors_and_without_the_network(browser, page_file):
+    context = browser.new_context()
+    page = context.new_page()
+    complaints, requests = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(page_file.as_uri())
+    page.locator(".play").first.click()
+    page.locator(".playing").wait_for()
+    outside = [url for url in requests if not url.startswith(("data:", page_file.as_uri()))]
+    assert complaints == []
+    assert outside == []
+    assert page.locator("a[href]:not([href^='#'])").count() == 0
+    context.close()
+
+
+def test_every_image_decodes(page):
+    page.wait_for_function("[...document.images].every(image => image.complete)")
+    widths = page.evaluate("[...document.images].map(image => image.naturalWidth)")
+    assert len(widths) == 2 + 11
+    assert all(width > 0 for width in widths)
+
+
+def test_what_comes_from_data_is_shown_as_text(page):
+    assert page.title() == "Listening & more"
+    assert page.locator("#two h3").inner_text() == NASTY
+    assert page.locator("#two .parts dd").all_inner_texts() == [NASTY, NASTY]
+    assert page.evaluate("window.harmed") is None
+    assert page.locator("footer").inner_text() == "Drawn from <OpenMoji>."
+    assert page.locator("#two").get_by_role("button", name=f"Play Experiment A: {NASTY}", exact=True).count() == 1
+
+
+def test_table_shows_the_metrics_that_there_are(page):
+    head = [text.split("\n")[0] for text in page.locator("thead th").all_inner_texts()]
+    assert head == ["System", "FAD", "CLAP score", "Source accuracy"]
+    cells = [row.split("\t") for row in page.locator("tbody tr").all_inner_texts()]
+    assert [[cell.replace("\xa0", " ") for cell in row] for row in cells] == [
+        ["Real audio", "0.00", "0.610", "93.4 %"],
+        ["Experiment A", "4.25", "0.333", "50.0 %"],
+    ]
+
+
+def test_a_clip_plays_to_its_end(page):
+    page.locator(".play").nth(1).click()
+    page.wait_for_function(f"{time_of(1)} > 0.1")
+    assert page.locator(".clip").nth(1).evaluate("clip => clip.classList.contains('playing')")
+    page.wait_for_function("document.querySelectorAll('audio')[1].ended")
+    page.wait_for_function("document.querySelectorAll('.playing').length === 0")
+    assert page.evaluate("document.querySelectorAll('audio')[1].error") is None
+
+
+def test_playing_one_stops_the_other_and_a_second_press_stops_it(page):
+    page.locator(".play").nth(2).click()
+    wait_until_only(page, 2)
+    page.locator(".play").nth(3).click()
+    wait_until_only(page, 3)
+    page.locator(".play").nth(3).click()
+    wait_until_silent(page)
+    assert was_cut_short(page, 2)
+    assert was_cut_short(page, 3)
+    assert page.locator(".playing").count() == 0
+
+
+def test_play_row_goes_through_the_systems(page):
+    page.locator("#one .row").click()
+    wait_until_only(page, 0)
+    wait_until_only(page, 1)
+    wait_until_only(page, 2)
+    page.keyboard.press("Escape")
+    wait_until_silent(page)
+    assert was_cut_short(page, 2)
+
+
+def test_keys_play_and_move(page):
+    page.keyboard.press(" ")
+    wait_until_only(page, 0)
+    focused = "document.activeElement.getAttribute('aria-label')"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(focused) == "Play Codec round trip: A bell rings twice"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Space")
+    wait_until_only(page, 2)
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(focused).startswith("Play CLAP reference: A <b>bell")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(focused).startswith("Play Real audio: A <b>bell"), "a missing clip is stepped over"
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(focused).startswith("Play Real audio: A <b>bell"), "the edge holds"
+    page.keyboard.press("Escape")
+    wait_until_silent(page)
+    assert was_cut_short(page, 2)
+
+
+def test_tab_stops_once_a_caption(page):
+    assert page.locator(".play[tabindex='0']").count() == 2
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_sticks_out_at_any_width(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    narrowest = page.evaluate("Math.min(...[...document.querySelectorAll('.play')].map(b => b.clientWidth))")
+    assert narrowest > 100
+
+
+def test_follows_the_colour_scheme(page):
+    paper = "getComputedStyle(document.body).backgroundColor"
+    page.emulate_media(color_scheme="light")
+    light = page.evaluate(paper)
+    page.emulate_media(color_scheme="dark")
+    assert light != page.evaluate(paper)
+
+
+def test_missing_clips_and_images_are_said(page):
+    assert page.locator("#two .none").inner_text() == "no clip"
+    assert page.locator("#three .noimage").inner_text() == "no image"
+    assert page.locator("#three .row").is_hidden()
+
+
+def test_without_scripts_the_browsers_own_players_stand(browser, page_file):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    assert page.locator("audio[controls]").first.is_visible()
+    assert page.locator(".play").first.is_disabled()
+    assert page.locator(".row").first.is_hidden()
+    context.close()
+
+
+def test_same_inputs_same_bytes_and_lossless_audio(tmp_path):
+    write(tmp_path / "a.html", tmp_path)
+    write(tmp_path / "b.html", tmp_path)
+    text = (tmp_path / "a.html").read_text("utf-8")
+    assert text == (tmp_path / "b.html").read_text("utf-8")
+    encoded = re.findall(r"data:audio/flac;base64,([^\"]+)", text)
+    waveform, rate = soundfile.read(io.BytesIO(base64.b64decode(encoded[0])), dtype="float32")
+    assert rate == SAMPLE_RATE
+    np.testing.assert_allclose(waveform, clip(0.5, 2).waveform, atol=1 / 32768)
+
+
+def test_mel_picture_has_low_bands_below_and_loud_bright():
+    mel = np.full((80, 30), -5.0, dtype=np.float32)
+    mel[0, 10:] = 1.0
+    picture = np.asarray(mel_picture(mel).convert("L"), dtype=int)
+    assert picture.shape == (80, 30)
+    assert picture[-1, 20] > 230
+    assert picture[-1, 5] < 10
+    assert picture[0].max() < 10
+
+
+def test_a_missing_image_file_is_named(tmp_path):
+    row = ListeningRow("one", "a", "b", "c", Path(tmp_path / "none.png"), {})
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        write(tmp_path / "a.html", tmp_path, rows=[row])

@@ -1,0 +1,158 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.plumbing.params import load_params
+
+ROOT = Path(__file__).parent.parent
+FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Write the default params with one key set or removed; return the new file."""
+
+    def write(key, value=None, remove=False):
+        whole = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        *path, last = key.split(".")
+        section = whole
+        for part in path:
+            section = section[part]
+        if remove:
+            del section[last]
+        else:
+            section[last] = value
+        file = tmp_path / "params.yaml"
+        file.write_text(yaml.safe_dump(whole), encoding="utf-8")
+        return file
+
+    return write
+
+
+def complaint(file):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is what the tests look at
+        load_params(file)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_parameter_file_validates(file):
+    load_params(file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("train_b.epoch", 3, ["train_b.epoch: unknown key", "did you mean epochs?"]),
+        ("training", {}, ["training: unknown key"]),
+        ("codec.vae.zzzzzz", 1, ["codec.vae.zzzzzz: unknown key", "remove it"]),
+        ("train_b.epochs", "ten", ["train_b.epochs:", "integer", "'ten'"]),
+        ("train_b.epochs", 2.5, ["train_b.epochs:", "2.5"]),
+        ("train_b.epochs", True, ["train_b.epochs:"]),
+        ("train_b.epochs", 0, ["train_b.epochs:", "0"]),
+        ("train_b.learning_rate", "fast", ["train_b.learning_rate:", "'fast'"]),
+        ("train_b.learning_rate", -1e-3, ["train_b.learning_rate:", "-0.001"]),
+        ("train_b.learning_rate", float("nan"), ["train_b.learning_rate:"]),
+        ("train_b.learning_rate", float("inf"), ["train_b.learning_rate:"]),
+        ("train_a.fusion", "median", ["train_a.fusion:", "'median'"]),
+        ("prepare", None, ["prepare:"]),
+        ("backbone.channels", 48, ["backbone.channels:"]),
+        ("codec.vae.channels", [16, 32], ["codec.vae.channels:"]),
+        ("prepare.clip_seconds", 2.5, ["prepare:", "clip_seconds=2.5", "2.56"]),
+        ("prepare.test_share", 0.95, ["prepare:", "valid_share + test_share"]),
+        ("prepare.clips", 0, ["prepare:", "clips=0"]),
+        ("quality.min_words", 9, ["quality:", "min_words=9", "max_words"]),
+        ("train_b.heads", 3, ["train_b:", "heads=3", "width"]),
+        ("train_b.loss_weights", {"mse": 0.0, "cosine": 0.0}, ["train_b.loss_weights:", "both 0"]),
+        ("codec.vocoder.upsample_rates", [4, 4, 4, 2], ["codec.vocoder:", "128", "256"]),
+        ("codec.vae.norm_groups", 7, ["codec.vae:", "norm_groups=7"]),
+        ("encoders.imagebind.patch", 30, ["encoders.imagebind:", "patch=30"]),
+        ("backbone.attention_heads", 5, ["backbone:", "attention_heads=5"]),
+        ("sample.guidance_scale", 0.5, ["sample.guidance_scale:", "0.5"]),
+    ],
+)
+def test_a_wrong_value_gets_one_line_that_names_the_key(changed, key, value, words):
+    text = complaint(changed(key, value))
+    for word in words:
+        assert word in text
+
+
+def test_both_training_lengths_of_a_cannot_be_zero(changed, tmp_path):
+    whole = yaml.safe_load(changed("train_a.stage_1.epochs", 0).read_text())
+    whole["train_a"]["stage_2"]["epochs"] = 0
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(whole))
+    assert "train_a: stage_1.epochs and stage_2.epochs are both 0" in complaint(tmp_path / "params.yaml")
+
+
+def test_a_missing_value_is_named(changed):
+    assert "train_b.loss_weights.cosine: missing" in complaint(changed("train_b.loss_weights.cosine", remove=True))
+
+
+def test_more_than_one_mistake_is_counted(changed, tmp_path):
+    whole = yaml.safe_load(changed("train_b.epochs", 0).read_text())
+    whole["sample"]["steps"] = 0
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(whole))
+    assert "(and 1 more)" in complaint(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [1", "not valid YAML in line"), ("", "holds no sections"), ("- 1", "holds no sections")],
+)
+def test_a_file_that_is_no_params_file(tmp_path, text, words):
+    (tmp_path / "params.yaml").write_text(text)
+    assert words in complaint(tmp_path / "params.yaml")
+
+
+def test_a_missing_file(tmp_path):
+    assert "no such file" in complaint(tmp_path / "params.yaml")
+
+
+@given(st.floats(min_value=1e-12, max_value=1e3))
+def test_a_rate_is_read_alike_with_or_without_yamls_float_syntax(rate):
+    whole = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    text = yaml.safe_dump({**whole, "train_b": {**whole["train_b"], "learning_rate": "RATE"}})
+    for written in (f"{rate!r}", f"'{rate!r}'"):
+        assert _load(text.replace("RATE", written)).train_b.learning_rate == rate
+
+
+def _load(text):
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "params.yaml").write_text(text)
+        return load_params(Path(folder) / "params.yaml")
+
+
+def test_what_dvc_writes_for_a_small_rate_is_a_number(tmp_path, monkeypatch):
+    from dvc.utils.hydra import apply_overrides
+
+    file = tmp_path / "params.yaml"
+    file.write_bytes((ROOT / "params.yaml").read_bytes())
+    apply_overrides(file, ["train_b.learning_rate=2e-5"])
+    assert "learning_rate: 2e-05" in file.read_text()
+    assert load_params(file).train_b.learning_rate == 2e-5
+
+
+def test_sections_cannot_be_changed_after_reading():
+    params = load_params(ROOT / "params.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        params.train_b.epochs = 3  # type: ignore[misc]
+
+
+def test_a_stage_ends_in_one_line_and_exit_code_1(changed):
+    file = changed("train_b.epoch", 3)
+    code = "from stages.plumbing.running import run; from stages.plumbing.params import load_params; run(load_params)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=file.parent, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: params.yaml: train_b.epoch: unknown key")

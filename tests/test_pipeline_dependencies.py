@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.plumbing.params import load_params
+from tests.pipeline_dependencies import code_dependencies, complaints, data_files, sections_read
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def pipeline():
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A small house: one stage, two rooms, one table."""
+    files = {
+        "stages/__init__.py": '"""Docstring only."""\n',
+        "stages/bake.py": "from stages.oven import heat\nfrom stages.plumbing.params import load_params\n"
+        "def main():\n    params = load_params()\n    print(params.codec, load_params().embed)\n",
+        "stages/oven/__init__.py": "",
+        "stages/oven/heat.py": "def warm():\n    from .stones import stone\n    open('heat.tsv')\n    return stone\n",
+        "stages/oven/heat.tsv": "degrees\n",
+        "stages/oven/unread.tsv": "nothing\n",
+        "stages/oven/stones.py": "import stages.wood\nstone = 1\n",
+        "stages/wood/__init__.py": "import stages.plumbing.files\n",
+        "stages/wood/unused.py": "",
+        "stages/plumbing/__init__.py": "x = 1\n",
+        "stages/plumbing/params.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_dvc_yaml_names_what_each_stage_imports_and_reads(pipeline):
+    lines = complaints(pipeline, ROOT)
+    assert not lines, "dvc.yaml:\n" + "\n".join(lines)
+
+
+def test_every_script_is_a_stage(pipeline):
+    scripts = {f"stages.{path.stem}" for path in (ROOT / "stages").glob("*.py")} - {"stages.__init__"}
+    assert scripts == {entry["cmd"].split()[2] for entry in pipeline["stages"].values()}
+
+
+def test_every_data_file_of_the_rooms_is_read_by_a_module_beside_it():
+    modules = [path.relative_to(ROOT).with_suffix("").as_posix() for path in (ROOT / "stages").rglob("*.py")]
+    read = set().union(*(code_dependencies(module.replace("/", "."), ROOT) for module in modules))
+    assert data_files(ROOT) - read == set()
+
+
+def test_every_section_of_params_is_read_by_a_stage(pipeline):
+    named = {name.split(".")[0] for entry in pipeline["stages"].values() for name in entry.get("params", [])}
+    assert named == set(type(load_params(ROOT / "params.yaml")).model_fields)
+
+
+def test_the_closure_follows_imports_inside_functions_relative_ones_and_tables(house):
+    assert code_dependencies("stages.bake", house) == {
+        "stages/bake.py",
+        "stages/oven/heat.py",
+        "stages/oven/heat.tsv",
+        "stages/oven/stones.py",
+        "stages/wood/__init__.py",
+    }
+
+
+def test_sections_are_found_by_name_and_by_call(house):
+    assert sections_read("stages.bake", house) == {"codec", "embed"}
+
+
+def test_complaints_name_the_lines_to_add_and_to_remove(house):
+    entry = {
+        "cmd": "python -m stages.bake",
+        "deps": ["stages/bake.py", "stages/oven/heat.py", "stages/oven/heat.tsv", "stages/wood/unused.py", "data/x"],
+        "params": ["codec.seed", "judges"],
+    }
+    assert complaints({"stages": {"bake": entry}}, house) == [
+        "bake: desc: missing",
+        "bake: deps: add    - stages/oven/stones.py",
+        "bake: deps: add    - stages/wood/__init__.py",
+        "bake: deps: remove - stages/wood/unused.py",
+        "bake: params: add    - embed",
+        "bake: params: remove - judges",
+    ]

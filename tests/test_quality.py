@@ -1,0 +1,136 @@
+"""Quality control: which pairs pass, which reason each other one gets, when the stage refuses to go on."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from stages.plumbing.files import read_jsonl, write_jsonl
+from stages.quality import check_reject_rate, main, pair_problems
+
+ROOT = Path(__file__).parents[1]
+
+
+def pair(number: int, **changes: object) -> dict[str, object]:
+    row: dict[str, object] = {
+        "id": f"clip-{number}",
+        "split": "train",
+        "caption": "A small bell rings slowly and softly.",
+        "visual_part": "a small bell",
+        "text_part": "rings slowly and softly",
+        "added": [],
+        "reason": None,
+    }
+    return row | changes
+
+
+def lay_out(folder: Path, pairs: list[dict[str, object]], max_reject_rate: float, without_image: str = "") -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["quality"] |= {"min_words": 3, "max_words": 7, "max_reject_rate": max_reject_rate, "min_image_size": 64}
+    params["quality"]["min_image_deviation"] = 4.0
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    write_jsonl(folder / "data/decomposed.jsonl", pairs)
+    rows = []
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for row in pairs:
+        if row["visual_part"] is not None and row["id"] != without_image:
+            name = f"{row['id']}_bell.png"
+            (folder / "data/images").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noise).save(folder / "data/images" / name)
+            rows.append({"file_name": name, "id": row["id"], "visual_part": row["visual_part"]})
+    write_jsonl(folder / "data/images/metadata.jsonl", rows)
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_pairs_are_accepted_or_rejected_with_every_reason(workspace):
+    pairs = [
+        pair(0),
+        pair(1, added=["small"]),
+        pair(2, visual_part=None, text_part=None, reason="nothing_seen"),
+        pair(3, text_part="a bell rings", visual_part="a bell"),
+        pair(4),
+        pair(5),
+    ]
+    lay_out(workspace, pairs, max_reject_rate=0.9, without_image="clip-4")
+    Image.new("RGB", (32, 64), "white").save(workspace / "data/images/clip-5_bell.png")
+    main()
+    accepted = read_jsonl("data/quality/accepted.jsonl")
+    assert [row["id"] for row in accepted] == ["clip-0", "clip-1"]
+    assert accepted[0] == {
+        "id": "clip-0",
+        "split": "train",
+        "caption": "A small bell rings slowly and softly.",
+        "visual_part": "a small bell",
+        "text_part": "rings slowly and softly",
+        "image": "data/images/clip-0_bell.png",
+    }
+    assert {row["id"]: row["reasons"] for row in read_jsonl("data/quality/rejected.jsonl")} == {
+        "clip-2": ["nothing_seen"],
+        "clip-3": ["visual_part_too_short", "shared_words"],
+        "clip-4": ["image_missing"],
+        "clip-5": ["image_too_small", "image_blank"],
+    }
+    assert json.loads(Path("metrics/quality.json").read_text()) == {
+        "pairs": 6,
+        "accepted": 2,
+        "rejected": 4,
+        "accepted_share": 0.3333,
+        "added_words_share": 0.5,
+        "rejected_image_blank": 1,
+        "rejected_image_missing": 1,
+        "rejected_image_too_small": 1,
+        "rejected_nothing_seen": 1,
+        "rejected_shared_words": 1,
+        "rejected_visual_part_too_short": 1,
+    }
+
+
+def test_too_many_rejects_end_the_stage_and_leave_what_was_there(workspace):
+    lay_out(workspace, [pair(0), pair(1)], max_reject_rate=0.5)
+    main()
+    before = {
+        path: path.read_bytes() for path in [*sorted(workspace.glob("data/quality/*")), Path("metrics/quality.json")]
+    }
+    bad = [pair(number, visual_part=None, text_part=None, reason="nothing_seen") for number in range(3)]
+    write_jsonl("data/decomposed.jsonl", [*bad, pair(3, text_part="rings")])
+    with pytest.raises(ValueError, match=r"quality\.max_reject_rate=0\.5: 100\.0% of 4 pairs .*nothing_seen 3, "):
+        main()
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list(workspace.glob("**/*.partial"))
+
+
+def test_a_reject_rate_at_the_limit_passes():
+    check_reject_rate(3, 10, Counter(nothing_seen=3), 0.3)
+    with pytest.raises(ValueError, match=r"40\.0% of 10"):
+        check_reject_rate(4, 10, Counter(nothing_seen=4), 0.3)
+
+
+def test_the_five_commonest_reasons_are_named():
+    reasons = Counter({f"reason_{letter}": 10 - index for index, letter in enumerate("abcdefg")})
+    with pytest.raises(ValueError, match="reason_a 10, reason_b 9, reason_c 8, reason_d 7, reason_e 6") as caught:
+        check_reject_rate(9, 10, reasons, 0.3)
+    assert "reason_f" not in str(caught.value)
+
+
+def test_no_pairs_are_an_error():
+    with pytest.raises(ValueError, match="holds no pairs"):
+        check_reject_rate(0, 0, Counter(), 0.3)
+
+
+def test_the_decomposers_reason_comes_alone(workspace):
+    from stages.plumbing.params import load_params
+
+    params = load_params(ROOT / "params.yaml").quality
+    failed = pair(0, visual_part=None, text_part=None, reason="not_english")
+    assert pair_problems(failed, None, params) == ["not_english"]

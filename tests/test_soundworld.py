@@ -1,0 +1,230 @@
+"""The built-in corpus: what its clips, captions and splits promise."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.corpus import soundworld_words as vocabulary
+from stages.corpus.reprogramming import held_out_pairs, joined_then, part_samples
+from stages.corpus.signals import at_level, centroid, generator, level, limited
+from stages.corpus.soundworld import HEARD, SOURCES, draw_attributes, draw_recordings, soundworld
+from stages.corpus.soundworld_captions import caption_of_one, caption_of_two, noun_phrase
+from stages.plumbing.params import Prepare
+
+
+def prepare(**changes):
+    values = {
+        "seed": 1,
+        "corpus": "soundworld",
+        "folder": "data/raw/none",
+        "clips": 240,
+        "clip_seconds": 2.56,
+        "compositions": 0.25,
+        "valid_share": 0.1,
+        "test_share": 0.2,
+    }
+    return Prepare.model_validate(values | changes)
+
+
+def digest(clips):
+    return [(row, hashlib.sha256(wave.tobytes()).hexdigest()) for row, wave in clips]
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return list(soundworld(prepare()))
+
+
+def test_the_same_params_give_the_same_bytes_and_another_seed_gives_others():
+    small = prepare(clips=40, clip_seconds=1.28)
+    assert digest(soundworld(small)) == digest(soundworld(small))
+    other = dict(enumerate(digest(soundworld(prepare(clips=40, clip_seconds=1.28, seed=2)))))
+    assert all(other[number][1] != mark for number, (_, mark) in enumerate(digest(soundworld(small))))
+
+
+def test_every_clip_is_complete_audible_and_within_range(clips):
+    assert [row["id"] for row, _ in clips] == sorted({row["id"] for row, _ in clips})
+    for row, wave in clips:
+        assert wave.shape == (40960,)
+        assert np.all(np.isfinite(wave)), row["id"]
+        assert np.max(np.abs(wave)) <= 0.99, row["id"]
+        assert level(wave) > -45, row["id"]
+
+
+def test_at_least_sixteen_sources_in_equal_numbers_in_every_split(clips):
+    for split in ("train", "valid", "test"):
+        counts = Counter(row["sources"][0] for row, _ in clips if row["split"] == split and not row["composition"])
+        assert len(counts) == 16 or split == "valid"
+        assert max(counts.values()) - min(counts.values()) <= 4
+
+
+def test_shares_are_those_of_the_params(clips):
+    splits = Counter(row["split"] for row, _ in clips)
+    assert splits["test"] == pytest.approx(48, abs=4)
+    assert splits["valid"] == pytest.approx(24, abs=4)
+    assert sum(row["composition"] is not None for row, _ in clips) == 60
+
+
+def test_no_recording_lies_in_two_splits(clips):
+    splits: dict[str, str] = {}
+    for row, _ in clips:
+        for recording in row["recording"].split("+"):
+            assert splits.setdefault(recording, row["split"]) == row["split"], recording
+    assert len(splits) > 40
+
+
+def test_held_out_pairs_occur_in_the_test_split_only(clips):
+    held_out = held_out_pairs(list(SOURCES))
+    assert set().union(*held_out) == set(SOURCES)
+    assert 8 <= len(held_out) <= 24
+    joined = [row for row, _ in clips if row["composition"]]
+    for row in joined:
+        assert row["held_out_pair"] == (frozenset(row["sources"]) in held_out)
+        assert row["split"] == "test" or not row["held_out_pair"]
+    test = [row["held_out_pair"] for row in joined if row["split"] == "test"]
+    assert True in test
+    assert False in test
+
+
+def test_too_few_clips_to_compose_say_what_to_change():
+    with pytest.raises(ValueError, match=r"prepare\.clips=2"):
+        list(soundworld(prepare(clips=2, compositions=0.5)))
+
+
+@given(clips=st.integers(1, 60), compositions=st.sampled_from([0.0, 0.2]), seed=st.integers(0, 5))
+@settings(max_examples=15, deadline=None)
+def test_any_number_of_recordings_is_split_without_overlap(clips, compositions, seed):
+    recordings = draw_recordings(prepare(clips=clips, compositions=compositions, seed=seed), clips)
+    assert len({recording.name for recording in recordings}) == clips
+    counts = Counter(recording.split for recording in recordings)
+    assert counts["test"] == round(0.2 * clips)
+    assert counts["valid"] == round(0.1 * clips)
+    assert counts["train"] >= 1
+
+
+WORDS_OF: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "size": vocabulary.SIZE,
+    "material": vocabulary.MATERIAL,
+    "pace": {key: vocabulary.ADVERB[key] + vocabulary.ADJECTIVE[key] for key in HEARD["pace"]},
+    "loudness": {key: vocabulary.ADVERB[key] + vocabulary.ADJECTIVE[key] for key in HEARD["loudness"]},
+    "envelope": {
+        key: vocabulary.ENVELOPE[key] + (vocabulary.ADVERB["steady"] if key == "steady" else ())
+        for key in HEARD["envelope"]
+    },
+    "count": vocabulary.TIMES,
+}
+
+
+def names(caption, phrases):
+    return any(re.search(rf"\b{re.escape(phrase)}\b", caption.lower()) for phrase in phrases)
+
+
+@given(source=st.sampled_from(sorted(SOURCES)), seed=st.integers(0, 10_000), neutral=st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_a_caption_names_its_attributes_and_no_other_value(source, seed, neutral):
+    rng = generator(seed)
+    attributes = draw_attributes(source, rng)
+    caption = caption_of_one(source, attributes, neutral, rng)
+    assert re.fullmatch(r"[A-Z][a-z, ]+\.", caption), caption
+    assert "  " not in caption
+    assert " ," not in caption
+    for attribute, options in WORDS_OF.items():
+        for value, phrases in options.items():
+            assert names(caption, phrases) == (attributes.get(attribute) == value), (caption, attribute, value)
+    if "place" in attributes:
+        assert attributes["place"] in caption.lower()
+    own_verbs = set(vocabulary.WORDS[source].verbs)
+    assert bool(own_verbs & set(re.findall(r"\w+", caption.lower()))) != neutral, caption
+
+
+@given(source=st.sampled_from(sorted(SOURCES)), seed=st.integers(0, 10_000))
+@settings(max_examples=200, deadline=None)
+def test_seen_and_heard_fill_three_to_seven_words_and_share_none(source, seed):
+    rng = generator(seed)
+    attributes = draw_attributes(source, rng)
+    copy = generator(seed, "wording")
+    caption = caption_of_one(source, attributes, neutral=seed % 2 == 0, rng=copy)
+    again = generator(seed, "wording")
+    subject = noun_phrase(source, attributes, again).split()
+    seen = subject + attributes.get("place", "").split()
+    heard = re.findall(r"[a-z]+", caption.lower())
+    for word in seen:
+        heard.remove(word)
+    assert 3 <= len(seen) <= 7, caption
+    assert 3 <= len(heard) <= 7, caption
+    assert not set(seen) & set(heard), caption
+
+
+@given(
+    pair=st.permutations(sorted(SOURCES)).map(lambda names: names[:2]),
+    order=st.dictionaries(st.just("loudness_order"), st.sampled_from(["quiet_loud", "loud_quiet"]), min_size=1),
+    pitched=st.booleans(),
+    seed=st.integers(0, 10_000),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_sequence_says_its_order_in_words_that_name_no_source(pair, order, pitched, seed):
+    attributes = order | ({"pitch_order": "low_high"} if pitched else {})
+    sizes = ["" if source == "wind" else "small" for source in pair]
+    caption = caption_of_two(pair, sizes, attributes, together=False, rng=generator(seed))
+    start = re.search(r" (sound|come|are heard|can be heard|take turns),? first ", caption)
+    assert start, caption
+    seen = re.findall(r"[a-z]+", caption[: start.start()].lower())
+    heard = re.findall(r"[a-z]+", caption[start.start() :])
+    assert 3 <= len(seen) <= 7, caption
+    assert 3 <= len(heard) <= 7, caption
+    assert not set(seen) & set(heard), caption
+    first, second = caption[start.start() :].split(", then ")
+    quiet, loud = (
+        any(names(part, vocabulary.ADVERB[key] + vocabulary.ADJECTIVE[key]) for part in [half])
+        for key, half in zip(order["loudness_order"].split("_"), (first, second), strict=True)
+    )
+    assert quiet, caption
+    assert loud, caption
+    assert names(first, ["low", "deep"]) == pitched
+    assert names(second, ["high", "shrill"]) == pitched
+
+
+def test_half_of_the_captions_do_not_give_the_source_away(clips):
+    single = [row for row, _ in clips if not row["composition"]]
+    telling = sum(
+        bool(set(vocabulary.WORDS[row["sources"][0]].verbs) & set(re.findall(r"\w+", row["caption"]))) for row in single
+    )
+    assert 0.38 < telling / len(single) < 0.62
+
+
+def test_a_small_thing_sounds_about_an_octave_above_a_large_one(clips):
+    for source in SOURCES:
+        heights = {
+            size: np.mean(
+                [
+                    centroid(wave)
+                    for row, wave in clips
+                    if row["sources"] == [source] and row["attributes"].get("size") == size
+                ]
+            )
+            for size in ("small", "large")
+        }
+        assert 0.7 < heights["small"] - heights["large"] < 2.2, source
+
+
+def test_joining_keeps_the_length_and_both_parts():
+    samples = 40960
+    first, second = np.full(part_samples(samples), 0.1), np.full(part_samples(samples), -0.2)
+    wave = joined_then(first, second)
+    assert len(wave) == samples
+    assert wave[0] == pytest.approx(0.1)
+    assert wave[-1] == pytest.approx(-0.2)
+
+
+@given(decibels=st.floats(-60, -10), gain=st.floats(0.001, 100), seed=st.integers(0, 100))
+@settings(max_examples=40, deadline=None)
+def test_levels_come_out_as_asked_and_never_clip(decibels, gain, seed):
+    noise = generator(seed).standard_normal(16000)
+    assert level(at_level(gain * noise, decibels)) == pytest.approx(decibels, abs=0.3)
+    assert np.max(np.abs(limited(gain * noise))) <= 0.99

@@ -1,0 +1,174 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from stages.commands.main import main
+from stages.commands.sync import REVISIONS_EXPERIMENT
+
+SCRIPT = """
+import json, yaml
+epochs = yaml.safe_load(open("params.yaml"))["train_b"]["epochs"]
+json.dump({"experiment_b": {"fad": 10 / epochs}, "note": "text"}, open("metrics/evaluation.json", "w"))
+"""
+PIPELINE = """
+stages:
+  evaluate:
+    cmd: python evaluate.py
+    deps: [evaluate.py]
+    params: [train_b]
+    metrics:
+      - metrics/evaluation.json: {cache: false}
+"""
+
+
+def shell(*words: str, folder: Path) -> str:
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """A DVC repository of two commits with a lock, one before them without, and one experiment of the last."""
+    folder = tmp_path_factory.mktemp("origin")
+    shell("git", "init", "-q", folder=folder)
+    shell("dvc", "init", "-q", folder=folder)
+    (folder / ".gitignore").write_text("mlflow.db*\n.cache/\n")
+    (folder / "metrics").mkdir()
+    (folder / "evaluate.py").write_text(SCRIPT)
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "params.yaml").write_text("train_b:\n  epochs: 1\n")
+    shell("git", "add", "-A", folder=folder)
+    shell("git", "commit", "-qm", "Pipeline", folder=folder)
+    for epochs in (2, 4):
+        (folder / "params.yaml").write_text(f"train_b:\n  epochs: {epochs}\n")
+        shell("dvc", "repro", "-q", folder=folder)
+        shell("git", "add", "-A", folder=folder)
+        shell("git", "commit", "-qm", f"Train B for {epochs} epochs", folder=folder)
+    shell("dvc", "exp", "run", "-q", "-n", "longer", "-S", "train_b.epochs=5", folder=folder)
+    shell("git", "checkout", "-q", ".", folder=folder)
+    return folder
+
+
+@pytest.fixture
+def clone(origin, empty_store, tmp_path, monkeypatch):
+    """A clone with the experiment but without DVC's cache; the working folder of the test."""
+    folder = tmp_path / "clone"
+    shell("git", "clone", "-q", str(origin), str(folder), folder=tmp_path)
+    shell("git", "fetch", "-q", "origin", "refs/exps/*:refs/exps/*", folder=folder)
+    shutil.copy(empty_store, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def runs(folder: Path):
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(REVISIONS_EXPERIMENT)
+    return client, client.search_runs([experiment.experiment_id])
+
+
+def test_head_and_its_experiment_are_logged_once_with_params_metrics_and_origin(clone, capsys):
+    main(["sync"])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2 logged, 0 already there")
+    head = shell("git", "rev-parse", "HEAD", folder=clone)
+    _, logged = runs(clone)
+    found = {
+        run.data.tags["experiment"]: (
+            run.data.params["train_b.epochs"],
+            run.data.metrics["evaluation.experiment_b.fad"],
+            run.data.tags["baseline"],
+        )
+        for run in logged
+    }
+    assert found == {"commit": ("4", 2.5, head), "longer": ("5", 2.0, head)}
+    main(["sync"])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("0 logged, 2 already there")
+    assert len(runs(clone)[1]) == 2
+
+
+def test_all_adds_every_commit_with_a_lock_and_nothing_twice(clone, capsys):
+    main(["sync", "longer"])
+    main(["sync", "--all"])
+    assert capsys.readouterr().out.splitlines()[-1].startswith("2 logged, 1 already there")
+    assert sorted(run.data.metrics["evaluation.experiment_b.fad"] for run in runs(clone)[1]) == [2.0, 2.5, 5.0]
+
+
+def test_an_interrupted_sync_is_made_good(clone):
+    main(["sync", "HEAD"])
+    client, (run,) = runs(clone)
+    client.delete_tag(run.info.run_id, "revision")
+    main(["sync", "HEAD"])
+    _, (again,) = runs(clone)
+    assert again.info.run_id != run.info.run_id
+    assert again.data.tags["revision"] == shell("git", "rev-parse", "HEAD", folder=clone)
+
+
+def test_a_revision_without_a_lock_is_said_and_left_out(clone, capsys):
+    main(["sync", "HEAD~2"])
+    first, last = capsys.readouterr().out.splitlines()
+    assert "left out" in first
+    assert last.startswith("0 logged")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["no-such-thing"], "no-such-thing: neither a commit nor"), (["--all", "HEAD"], "--all and REV exclude")],
+)
+def test_a_wrong_revision_gets_one_clear_line(clone, words, message):
+    with pytest.raises(ValueError, match=message):
+        main(["sync", *words])
+
+
+def test_outside_a_repository_the_remedy_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="run from the repository's root"):
+        main(["sync"])
+
+
+def test_show_prints_a_system_a_line_and_where_to_look(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "metrics").mkdir()
+    values = {"real": {"source_accuracy": 0.91}, "experiment_b": {"fad": 1.25, "source_accuracy": 0.4}, "captions": 3}
+    (tmp_path / "metrics" / "evaluation.json").write_text(json.dumps(values))
+    main(["show"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["system", "source_accuracy", "fad"],
+        ["real", "0.910", "-"],
+        ["experiment_b", "0.400", "1.250"],
+    ]
+    assert any("metrics/listening/index.html" in line for line in lines)
+    assert any(f"sqlite:///{tmp_path}/mlflow.db" in line for line in lines)
+
+
+def test_the_console_command_ends_a_users_mistake_in_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "from stages.commands.main import entry; entry()", "show"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: metrics/evaluation.json: no such file; has the stage that writes it run (`dvc repro`)?"
+    ]
+
+
+def test_help_starts_without_heavy_packages():
+    code = (
+        "import sys\nfrom stages.commands.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "assert not {'torch', 'mlflow', 'dvc', 'numpy'} & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "generate" in done.stdout

@@ -1,0 +1,174 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlflow import MlflowClient
+
+from stages.plumbing.dependencies import content_md5
+from stages.plumbing.params import load_params
+from stages.plumbing.tracking import STAGES_EXPERIMENT, dependency_hashes, flatten, log_stage, repository_root
+
+ROOT = Path(__file__).parent.parent
+PIPELINE = """
+stages:
+  train_b:
+    cmd: python -m stages.train_b
+    deps: [data/text.txt, "data/${prepare.corpus}"]
+    params: [train_b]
+"""
+CURVE = [{"epoch": epoch, "validation_loss": 1 / epoch} for epoch in range(1, 4)]
+
+
+@pytest.fixture
+def folder(tmp_path, empty_store, monkeypatch):
+    """A working folder with params.yaml, a pipeline of one stage, its inputs, and a store of its own."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    (tmp_path / "dvc.yaml").write_text(PIPELINE)
+    (tmp_path / "data" / "soundworld").mkdir(parents=True)
+    (tmp_path / "data" / "text.txt").write_text("three slow rings\n")
+    (tmp_path / "data" / "soundworld" / "b.txt").write_text("b")
+    (tmp_path / "data" / "soundworld" / "a.txt").write_text("a")
+    (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def runs(folder, kind):
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(STAGES_EXPERIMENT)
+    found = client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'") if experiment else []
+    return client, list(found)
+
+
+def log(loss=0.5):
+    log_stage("train_b", load_params().train_b, {"loss": loss, "nested": {"r1": 1}, "note": "text"}, {"curve": CURVE})
+
+
+def test_a_stage_is_logged_with_params_metrics_curve_and_hashes_under_its_parent(folder):
+    log()
+    client, (child,) = runs(folder, "stage")
+    _, (parent,) = runs(folder, "pipeline")
+    assert child.data.params["train_b.loss_weights.mse"] == "2.0"
+    assert child.data.metrics["loss"] == 0.5
+    assert child.data.metrics["nested.r1"] == 1
+    points = client.get_metric_history(child.info.run_id, "curve/validation_loss")
+    assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
+    assert child.data.tags["dep.data/text.txt"] == content_md5(folder / "data" / "text.txt")
+    assert child.data.tags["dep.data/soundworld"].endswith(".dir")
+    assert child.data.tags["experiment"] == "workspace"
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert child.info.status == parent.info.status == "FINISHED"
+    assert parent.data.metrics["train_b.loss"] == 0.5
+    assert parent.data.params["codec.vae.channels"] == str(load_params().codec.vae.channels)
+
+
+def test_stages_meet_under_one_parent_unless_experiment_or_params_differ(folder, monkeypatch):
+    log()
+    log(0.4)
+    assert len(runs(folder, "pipeline")[1]) == 1
+    monkeypatch.setenv("DVC_EXP_NAME", "longer")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "a" * 40)
+    log()
+    (named,) = [run for run in runs(folder, "pipeline")[1] if run.data.tags["experiment"] == "longer"]
+    assert named.data.tags["baseline"] == "a" * 40
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("epochs: 12", "epochs: 13"))
+    log()
+    assert len(runs(folder, "pipeline")[1]) == 3
+
+
+def test_temporary_folders_log_into_the_users_repository(folder, tmp_path_factory, monkeypatch):
+    temporary = tmp_path_factory.mktemp("temporary")
+    (temporary / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.chdir(temporary)
+    monkeypatch.setenv("DVC_ROOT", str(folder))
+    log()
+    assert len(runs(folder, "stage")[1]) == 1
+    assert not list(temporary.glob("mlflow*"))
+
+
+def test_code_and_params_that_differ_from_the_commit_are_marked_dirty(folder):
+    def commit():
+        subprocess.run(["git", "add", "-A"], check=True)
+        subprocess.run(["git", "commit", "-qm", "x"], check=True)
+
+    subprocess.run(["git", "init", "-q"], check=True)
+    commit()
+    (folder / "data" / "text.txt").write_text("an output changes while a pipeline runs\n")
+    log(1.0)
+    (folder / "params.yaml").write_text((folder / "params.yaml").read_text() + "# a remark\n")
+    log(2.0)
+    dirty = {run.data.metrics["loss"]: run.data.tags["dirty"] for run in runs(folder, "stage")[1]}
+    assert dirty == {1.0: "no", 2.0: "yes"}
+
+
+def test_tracking_off_leaves_no_trace(folder, monkeypatch):
+    (folder / "mlflow.db").unlink()
+    monkeypatch.setenv("BIND_AN_AUDIO_TRACKING", "off")
+    log()
+    assert not (folder / "mlflow.db").exists()
+
+
+def test_an_unreachable_server_costs_one_line_and_not_the_stage(folder, monkeypatch, capfd):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    log()
+    lines = capfd.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("warning: train_b is done, but MLflow")] == lines[-1:]
+    assert "Traceback" not in "\n".join(lines)
+
+
+def test_two_processes_that_both_find_no_database_log_both_under_one_parent(folder):
+    (folder / "mlflow.db").unlink()
+    code = (
+        "from stages.plumbing.params import load_params; from stages.plumbing.tracking import log_stage\n"
+        "log_stage('train_b', load_params().train_b, {'loss': 1.0})"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "API_KEY": "never-in-the-store"}
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert [process.communicate()[1] for process in started] == ["", ""]
+    assert len(runs(folder, "stage")[1]) == 2
+    assert len(runs(folder, "pipeline")[1]) == 1
+    assert b"never-in-the-store" not in (folder / "mlflow.db").read_bytes()
+
+
+def test_hashes_are_dvcs_own(folder):
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["dvc", "init", "-q"], check=True)
+    subprocess.run(["dvc", "add", "-q", "data/text.txt", "data/soundworld"], check=True)
+    hashes = dependency_hashes("train_b")
+    for name, md5 in hashes.items():
+        assert f"md5: {md5}\n" in (folder / f"{name}.dvc").read_text()
+    assert len(hashes) == 2
+
+
+def test_a_folder_without_a_pipeline_has_no_hashes_and_is_its_own_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert dependency_hashes("train_b") == {}
+    assert repository_root() == tmp_path
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / "deeper").mkdir()
+    monkeypatch.chdir(tmp_path / "deeper")
+    assert repository_root() == tmp_path
+
+
+@given(st.recursive(st.integers(), lambda inner: st.dictionaries(st.from_regex(r"[a-z]{1,3}", fullmatch=True), inner)))
+def test_flattening_keeps_every_leaf_at_its_dotted_path(tree):
+    tree = tree if isinstance(tree, dict) else {"a": tree}
+
+    def leaves(value):
+        return sum(map(leaves, value.values())) if isinstance(value, dict) else 1
+
+    flat = flatten(tree)
+    assert len(flat) == leaves(tree)
+    for path, value in flat.items():
+        found = tree
+        for key in path.split("."):
+            found = found[key]
+        assert found == value

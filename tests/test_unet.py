@@ -1,0 +1,59 @@
+from functools import cache
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from stages.plumbing.params import Backbone, Schedule
+from stages.synthesis.unet import build_unet
+
+GOLDEN = Path(__file__).parent / "golden"
+SMALL = Backbone(
+    seed=1,
+    channels=[32, 64],
+    layers_per_block=1,
+    attention_heads=4,
+    norm_groups=32,
+    caption_dropout=0.1,
+    ema_decay=0.99,
+    training=Schedule(updates=1, batch_size=1, learning_rate=1e-3),
+)
+
+
+@cache
+def make_an_audio_state():
+    """Make-An-Audio's small reference weights, renamed as a Stable Diffusion U-Net's are by diffusers."""
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+
+    state = load_file(GOLDEN / "maa_unet_small_state.safetensors")
+    config = build_unet(SMALL, latent_channels=4, context_dim=32).config
+    return convert_ldm_unet_checkpoint({name: value.float() for name, value in state.items()}, dict(config))
+
+
+def make_an_audio_unet():
+    unet = build_unet(SMALL, latent_channels=4, context_dim=32)
+    unet.load_state_dict(make_an_audio_state())
+    return unet.eval()
+
+
+def test_unet_is_make_an_audios():
+    golden = load_file(GOLDEN / "maa_unet_small_io.safetensors")
+    unet = make_an_audio_unet()
+    with torch.no_grad():
+        for context, expected in (("context", "out"), ("context_len1", "out_len1")):
+            noise = unet(golden["x"], golden["t"], encoder_hidden_states=golden[context]).sample
+            torch.testing.assert_close(noise, golden[expected], rtol=1e-4, atol=1e-4)
+
+
+def test_every_level_reads_the_context():
+    unet = build_unet(SMALL, latent_channels=8, context_dim=16)
+    context = torch.randn(2, 5, 16, requires_grad=True)
+    noise = unet(torch.randn(2, 8, 10, 20), torch.tensor([3, 700]), encoder_hidden_states=context).sample
+    assert noise.shape == (2, 8, 10, 20)
+    noise.square().mean().backward()
+    reading = [name for name, _ in unet.named_parameters() if name.endswith("attn2.to_k.weight")]
+    # One block down and two up at each of two levels, and one in the middle.
+    assert len(reading) == 7
+    for name in reading:
+        assert float(unet.get_parameter(name).grad.abs().sum()) > 0, name
+    assert float(context.grad.abs().sum()) > 0
