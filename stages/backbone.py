@@ -27,13 +27,14 @@ from stages.towers.store import load_clap
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
 from stages.training.loop import Row, train
-from stages.training.work import work_folder
+from stages.training.work import remove_work, work_folder
 
 
 def main() -> None:
     """Encode latents and captions once, train, write the averaged weights."""
     params = load_params().backbone
     be_deterministic(params.seed)
+    work = work_folder("backbone")
     codec = load_codec()
     clap, tokenizer = load_clap()
     latents, context = encode_split("train", codec, clap, tokenizer)
@@ -61,7 +62,7 @@ def main() -> None:
         seed=params.seed,
         updates=schedule.updates,
         learning_rate=schedule.learning_rate,
-        work=work_folder("backbone"),
+        work=work,
         epoch_updates=max(1, schedule.updates // 10),
         validate=validate,
         ema_decay=params.ema_decay,
@@ -73,6 +74,7 @@ def main() -> None:
     metrics = {name: round(last[name], 4) for name in last if name not in ("epoch", "updates")}
     metrics |= {"updates": schedule.updates, "parameters": sum(p.numel() for p in unet.parameters())}
     write_json("metrics/backbone.json", metrics)
+    remove_work(work)
     log_stage("backbone", params, metrics, {"backbone": trained.curve})
 
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from stages.corpus.clips import accepted_clips, read_waveforms
 from stages.plumbing.files import replacing_folder, write_json
+from stages.plumbing.params import HOP_LENGTH, load_params
 from stages.plumbing.params import Codec as CodecParams
-from stages.plumbing.params import load_params
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
 from stages.synthesis.bigvgan import BigVGAN
@@ -30,9 +30,7 @@ from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 from stages.synthesis.vocoder_loss import vocoder_loss
 from stages.training.determinism import batch_indices, be_deterministic, derive_seed
 from stages.training.loop import Row, Trained, train
-from stages.training.work import work_folder
-
-HOP = 256
+from stages.training.work import remove_work, work_folder
 
 
 def main() -> None:
@@ -55,16 +53,20 @@ def main() -> None:
         save_codec(folder, vae, vocoder_run.last, params.vocoder, latents)
     metrics = report(valid_mels, vae, vocoder)
     write_json("metrics/codec.json", metrics)
+    remove_work(work)
     log_stage("codec", params, metrics, {"vae": vae_run.curve, "vocoder": vocoder_run.curve})
 
 
 def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: CodecParams, work: Path) -> Trained:
     """Absolute mel error plus `kl_weight` times the KL divergence per latent value."""
-    schedule = params.vae_training
+    schedule, frames = params.vae_training, params.vae.segment_frames
+    # Raw log mels lie far from zero; the output starts at their mean instead of learning it.
+    nn.init.constant_(vae.decoder.conv_out.bias, float(mels.mean()))
 
     def loss(update: int) -> Tensor:
         batch = batch_indices(update, len(mels), schedule.batch_size, params.seed, "vae")
-        mel = mels[batch][:, None]
+        starts = segment_starts(len(batch), mels.shape[2], frames, params.seed, update)
+        mel = cut(mels[batch], starts, frames)[:, None]
         posterior = vae.encode(mel).latent_dist
         error = (vae.decode(posterior.sample()).sample - mel).abs().mean()
         kl_divergence = posterior.kl().mean() / posterior.mean[0].numel()
@@ -97,13 +99,9 @@ def train_vocoder(
 
     def loss(update: int) -> Tensor:
         batch = batch_indices(update, len(mels), schedule.batch_size, params.seed, "vocoder")
-        generator = torch.Generator().manual_seed(derive_seed(params.seed, "segments", update))
-        starts = torch.randint(mels.shape[2] - frames + 1, (len(batch),), generator=generator).tolist()
-        source = mels if update % 2 else decoded
-        mel = torch.stack([source[clip, :, start : start + frames] for clip, start in zip(batch, starts, strict=True)])
-        target = torch.stack(
-            [waveforms[clip, start * HOP : (start + frames) * HOP] for clip, start in zip(batch, starts, strict=True)]
-        )
+        starts = segment_starts(len(batch), mels.shape[2], frames, params.seed, update)
+        mel = cut((mels if update % 2 else decoded)[batch], starts, frames)
+        target = cut(waveforms[batch], [start * HOP_LENGTH for start in starts], frames * HOP_LENGTH)
         return vocoder_loss(vocoder(mel), target)
 
     return train(
@@ -117,6 +115,17 @@ def train_vocoder(
         epoch_updates=max(1, schedule.updates // 10),
         ema_decay=0.98,
     )
+
+
+def segment_starts(count: int, length: int, frames: int, *seed: int) -> list[int]:
+    """Random first frames of `count` segments within clips of `length` frames, decided by the seed."""
+    generator = torch.Generator().manual_seed(derive_seed("segments", *seed))
+    return torch.randint(max(1, length - frames + 1), (count,), generator=generator).tolist()
+
+
+def cut(clips: Tensor, starts: list[int], length: int) -> Tensor:
+    """From each of `[B, ..., T]` the `length` values that follow its start: `[B, ..., length]`."""
+    return torch.stack([clip[..., start : start + length] for clip, start in zip(clips, starts, strict=True)])
 
 
 @torch.no_grad()

@@ -38,7 +38,7 @@ from stages.towers.contrastive import (
 from stages.towers.store import ENCODERS, load_clap, load_imagebind, save_encoders
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.loop import Trained, train
-from stages.training.work import work_folder
+from stages.training.work import remove_work, work_folder
 
 
 def main() -> None:
@@ -55,11 +55,12 @@ def main() -> None:
         save_encoders(folder, imagebind.last, params.imagebind, clap.last, params.clap)
     metrics = report_encoders(load_imagebind(), *load_clap(), {split: accepted_clips(split) for split in SPLITS})
     write_json("metrics/encoders.json", metrics)
+    remove_work(work)
     log_stage("encoders", params, metrics, {"imagebind": imagebind.curve, "clap": clap.curve})
 
 
 def train_imagebind(rows: list[Row], waveforms: Tensor, params: Encoders, work: Path) -> Trained:
-    """Train ImageBind on image-text, audio-text and text-text pairs."""
+    """Train ImageBind in turn on image-text pairs and on audio-text and text-text pairs."""
     schedule = params.imagebind_training
     model = ib.build_imagebind(params.imagebind)
     images = torch.stack([ib.read_image(row["image"]) for row in progress(rows, "images")])
@@ -70,23 +71,26 @@ def train_imagebind(rows: list[Row], waveforms: Tensor, params: Encoders, work: 
     seen_codes, heard_codes, whole_codes = (key_codes(rows, key) for key in (seen_key, heard_key, whole_key))
     partners = hard_partners(rows)
 
-    def loss(update: int) -> Tensor:
-        anchors = batch_indices(update, len(rows), schedule.batch_size // 2, params.seed, "imagebind")
-        batch = with_hard_partners(anchors, partners, update)
-        texts = ib.embed_texts(model, torch.cat([caption[batch], seen[batch], heard[batch]]))
-        whole_text, seen_text, heard_text = texts.chunk(3)
+    def image_loss(batch: Tensor, scale: Tensor) -> Tensor:
         image = ib.embed_images(model, images[batch])
+        whole_text, seen_text = ib.embed_texts(model, torch.cat([caption[batch], seen[batch]])).chunk(2)
+        same = equal_pairs(seen_codes[batch])
+        return contrastive_loss(image, seen_text, scale, same) + contrastive_loss(image, whole_text, scale, same)
+
+    def audio_loss(batch: Tensor, scale: Tensor) -> Tensor:
         audio = ib.embed_audio(model, features[batch])
-        scale = ib.logit_scale(model)
-        same_seen, same_heard = equal_pairs(seen_codes[batch]), equal_pairs(heard_codes[batch])
-        same_whole = equal_pairs(whole_codes[batch])
+        whole_text, heard_text = ib.embed_texts(model, torch.cat([caption[batch], heard[batch]])).chunk(2)
+        same_heard, same_whole = equal_pairs(heard_codes[batch]), equal_pairs(whole_codes[batch])
         return (
-            contrastive_loss(image, seen_text, scale, same_seen)
-            + contrastive_loss(image, whole_text, scale, same_seen)
-            + contrastive_loss(audio, whole_text, scale, same_whole)
+            contrastive_loss(audio, whole_text, scale, same_whole)
             + contrastive_loss(audio, heard_text, scale, same_heard)
             + contrastive_loss(whole_text, heard_text, scale, same_heard)
-        ) / 5
+        )
+
+    def loss(update: int) -> Tensor:
+        anchors = batch_indices(update // 2, len(rows), schedule.batch_size // 2, params.seed, "imagebind")
+        batch = with_hard_partners(anchors, partners, update // 2)
+        return (audio_loss if update % 2 else image_loss)(batch, ib.logit_scale(model))
 
     return train(
         model,

@@ -38,7 +38,7 @@ from stages.towers.clap import Tokenizer, word_pieces, write_vocabulary
 from stages.towers.contrastive import Row, contrastive_loss, equal_pairs, key_codes
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.loop import Trained, train
-from stages.training.work import work_folder
+from stages.training.work import remove_work, work_folder
 
 
 def main() -> None:
@@ -68,6 +68,7 @@ def main() -> None:
         write_json(folder / "config.json", config)
     metrics = report(accepted_clips("test"))
     write_json("metrics/judges.json", metrics)
+    remove_work(work)
     log_stage("judges", params, metrics, curves)
 
 

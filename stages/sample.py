@@ -51,7 +51,8 @@ def main() -> None:
         if group == "references":
             counts["codec"] = write_round_trip(folder / "codec", rows, chosen, data.latents, codec)
         for system, context, guidance_scale in contexts(group, data, unet, params.guidance_scale):
-            takes = [(index, take) for index in chosen for take in range(params.clips_per_caption)]
+            count = params.clips_per_caption if guidance_scale > 1 else params.clips_per_caption_unguided
+            takes = [(index, take) for index in chosen for take in range(count)]
             counts[system] = len(takes)
             batches = [takes[start : start + BATCH] for start in range(0, len(takes), BATCH)]
             written: list[Row] = []

@@ -27,7 +27,7 @@ from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
 from stages.training.loop import Row, Trained, train
-from stages.training.work import work_folder
+from stages.training.work import remove_work, work_folder
 
 CRITERION = "validation_diffusion_loss"
 
@@ -69,6 +69,7 @@ def main() -> None:
     }
     write_tsv("metrics/curves/train_a.tsv", curve)
     write_json("metrics/train_a.json", metrics)
+    remove_work(work)
     log_stage("train_a", params, metrics, {"train_a": curve})
 
 

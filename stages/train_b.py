@@ -27,7 +27,7 @@ from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import fixed_diffusion_loss
 from stages.training.loop import Row, train
-from stages.training.work import work_folder
+from stages.training.work import remove_work, work_folder
 
 CRITERION = "validation_diffusion_loss"
 
@@ -36,6 +36,7 @@ def main() -> None:
     """Train, keep the best and the last weights, write curve and metrics beside the mean tokens' baseline."""
     params = load_params().train_b
     be_deterministic(params.seed)
+    work = work_folder("train_b")
     data, valid = load_embeddings("train"), load_embeddings("valid")
     unet = load_unet().eval().requires_grad_(False)
     config = {
@@ -73,7 +74,7 @@ def main() -> None:
         seed=params.seed,
         updates=params.epochs * per_epoch,
         learning_rate=params.learning_rate,
-        work=work_folder("train_b"),
+        work=work,
         epoch_updates=per_epoch,
         validate=validate,
         best_by=CRITERION,
@@ -102,6 +103,7 @@ def main() -> None:
     }
     write_tsv("metrics/curves/train_b.tsv", curve)
     write_json("metrics/train_b.json", metrics)
+    remove_work(work)
     log_stage("train_b", params, metrics, {"train_b": curve})
 
 

@@ -47,7 +47,7 @@ def test_ddim_with_guidance_agrees_with_make_an_audio(steps, scale):
     assert float((latents - expected).abs().max() / expected.abs().max()) < 1e-3
 
 
-@pytest.mark.parametrize(("sampler", "steps"), [(ddim, 100), (dpm_solver, 12)])
+@pytest.mark.parametrize(("sampler", "steps"), [(ddim, 100), (dpm_solver, 20)])
 def test_samplers_turn_noise_into_the_data_distribution(sampler, steps):
     noise = initial_noise(range(4), (8, 10, 20))
     latents = sampler(exact_denoiser, noise, steps)
@@ -59,14 +59,14 @@ def test_dpm_solver_comes_near_ddims_limit_in_few_steps():
     golden = load_file(GOLDEN / "maa_ddim_io.safetensors")
     denoise = guided(make_an_audio_unet(), golden["cond"], golden["uncond"][0], 3)
     with torch.no_grad():
-        limit = ddim(denoise, golden["x_T"], 250)
+        limit = ddim(denoise, golden["x_T"], 100)
         quick = dpm_solver(denoise, golden["x_T"], 20)
     assert float((quick - limit).norm() / limit.norm()) < 0.08
 
 
 @pytest.mark.parametrize("steps", [0, 501, 1000])
 def test_ddim_refuses_more_steps_than_its_schedule_holds(steps):
-    with pytest.raises(ValueError, match="sample.steps"):
+    with pytest.raises(ValueError, match=r"sample\.steps"):
         ddim(exact_denoiser, torch.zeros(1, 4, 10, 16), steps)
 
 

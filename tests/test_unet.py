@@ -1,10 +1,12 @@
-from functools import cache
+import json
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from stages.plumbing.params import Backbone, Schedule
+from stages.synthesis.make_an_audio import unet_weights
 from stages.synthesis.unet import build_unet
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -20,19 +22,10 @@ SMALL = Backbone(
 )
 
 
-@cache
-def make_an_audio_state():
-    """Make-An-Audio's small reference weights, renamed as a Stable Diffusion U-Net's are by diffusers."""
-    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
-
-    state = load_file(GOLDEN / "maa_unet_small_state.safetensors")
-    config = build_unet(SMALL, latent_channels=4, context_dim=32).config
-    return convert_ldm_unet_checkpoint({name: value.float() for name, value in state.items()}, dict(config))
-
-
 def make_an_audio_unet():
+    """The U-Net of Make-An-Audio's small reference weights."""
     unet = build_unet(SMALL, latent_channels=4, context_dim=32)
-    unet.load_state_dict(make_an_audio_state())
+    unet.load_state_dict(unet_weights(load_file(GOLDEN / "maa_unet_small_state.safetensors"), SMALL.layers_per_block))
     return unet.eval()
 
 
@@ -56,4 +49,21 @@ def test_every_level_reads_the_context():
     assert len(reading) == 7
     for name in reading:
         assert float(unet.get_parameter(name).grad.abs().sum()) > 0, name
+    assert context.grad is not None
     assert float(context.grad.abs().sum()) > 0
+
+
+def test_every_published_weight_has_its_place_at_full_size():
+    shapes = json.loads((GOLDEN / "maa_full_shapes.json").read_text())
+    published = unet_weights({name: torch.empty(shape, device="meta") for name, shape in shapes.items()}, 2)
+    size = {"channels": [320, 640], "layers_per_block": 2, "attention_heads": 8}
+    with torch.device("meta"):
+        unet = build_unet(SMALL.model_copy(update=size), latent_channels=4, context_dim=1024)
+    assert {name: value.shape for name, value in published.items()} == {
+        name: value.shape for name, value in unet.state_dict().items()
+    }
+
+
+def test_a_checkpoint_without_a_unet_is_refused():
+    with pytest.raises(ValueError, match="no weights named"):
+        unet_weights({"first_stage_model.decoder.conv_in.bias": torch.zeros(1)}, 2)

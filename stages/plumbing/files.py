@@ -70,7 +70,7 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     Raises ValueError naming the file and the line that is not a JSON object.
     """
     rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
         try:

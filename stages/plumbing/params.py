@@ -38,7 +38,7 @@ Seed = Annotated[int, Field(ge=0)]
 class Section(BaseModel):
     """A part of params.yaml: frozen, strictly typed, without defaults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Prepare(Section):
@@ -185,6 +185,7 @@ class Vae(Section):
     layers_per_block: Count
     norm_groups: Count
     kl_weight: Positive
+    segment_frames: Annotated[int, Field(ge=16, multiple_of=8)]
 
     @model_validator(mode="after")
     def _groups(self) -> Vae:
@@ -271,7 +272,7 @@ class TrainA(Section):
 
     seed: Seed
     fusion: Literal["mean", "weighted"]
-    context_tokens: Count
+    context_tokens: Literal[1, 7, 11, 77]
     caption_dropout: Share
     batch_size: Count
     stage_1: AStage
@@ -325,6 +326,7 @@ class Sample(Section):
     steps: Count
     guidance_scale: Annotated[float, BeforeValidator(_exponent), Field(ge=1)]
     clips_per_caption: Count
+    clips_per_caption_unguided: Count
     captions: Annotated[int, Field(ge=0)]
 
 

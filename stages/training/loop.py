@@ -116,7 +116,8 @@ def train(
 
     pause = float(os.environ.get("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "20"))
     kept_at = time.monotonic()
-    for update in progress(range(start, updates), name, total=updates, initial=start):
+    bar = progress(range(start, updates), name, total=updates, initial=start)
+    for update in bar:
         torch.manual_seed(derive_seed(seed, name, update))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * learning_rate_factor(update, updates)
@@ -129,6 +130,7 @@ def train(
         if average is not None:
             average.update_parameters(network)
         loss_sum += float(value.detach())
+        bar.set_postfix(loss=f"{float(value.detach()):.3f}", refresh=False)
         if not math.isfinite(loss_sum):
             raise ValueError(f"{name}: the loss is no longer finite at update {update}; lower its learning_rate")
         if (update + 1) % epoch_updates == 0 or update + 1 == updates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 from stages.plumbing.dependencies import stage_hashes
@@ -23,3 +24,8 @@ def work_folder(stage: str) -> Path:
     """
     digest = hashlib.sha256(json.dumps(stage_hashes(stage), sort_keys=True).encode()).hexdigest()
     return cache_folder() / "training" / f"{stage}-{digest[:16]}"
+
+
+def remove_work(work: Path) -> None:
+    """Remove the checkpoints of a stage whose outputs stand, so that `dvc repro --force` trains anew."""
+    shutil.rmtree(work, ignore_errors=True)

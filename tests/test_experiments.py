@@ -1,0 +1,124 @@
+"""Experiments A and B: fusion, projection, alignment, their losses and their stores."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from stages.experiments.alignment import TokenGenerator, alignment_loss, alignment_report
+from stages.experiments.embeddings import Embeddings, load_embeddings, save_embeddings
+from stages.experiments.fusion import Fusion
+from stages.experiments.projection import ContextProjection
+from stages.experiments.store import build_a, build_b, context_a, context_b, load_a, load_b, save_experiment
+from stages.plumbing.params import LossWeights
+
+SEED_WEIGHTS = LossWeights(mse=2.0, cosine=1.0)
+
+
+def test_mean_fusion_averages_embeddings_of_length_one():
+    text, image = torch.tensor([[100.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    assert torch.allclose(Fusion("mean")(text, image), torch.tensor([[0.5, 0.5]]))
+    assert list(Fusion("mean").parameters()) == []
+
+
+def test_weighted_fusion_starts_at_the_mean_and_learns_its_share():
+    text, image = torch.tensor([[100.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    fusion = Fusion("weighted")
+    assert torch.allclose(fusion(text, image), torch.tensor([[0.5, 0.5]]))
+    fusion(text, image)[0, 0].backward()
+    assert fusion.text_logit.grad > 0
+
+
+def test_projection_repeats_its_tokens_equally_so_that_attention_is_left_as_it_is():
+    torch.manual_seed(0)
+    fused = torch.randn(2, 8)
+    projection = ContextProjection(8, 16, 7, 77)
+    context = projection(fused)
+    assert context.shape == (2, 77, 16)
+    once = context[:, ::11]
+    query = torch.randn(2, 5, 16)
+    repeated = nn.functional.scaled_dot_product_attention(query, context, context)
+    single = nn.functional.scaled_dot_product_attention(query, once, once)
+    assert torch.allclose(repeated, single, atol=1e-5)
+    assert not torch.allclose(once[:, 0], once[:, 1])
+
+
+def test_projection_refuses_token_counts_that_do_not_divide():
+    with pytest.raises(ValueError, match=r"context_tokens=5 does not divide 77"):
+        ContextProjection(8, 16, 5, 77)
+
+
+def test_alignment_loss_is_the_seeds():
+    predicted = torch.tensor([[[1.0, 0.0], [0.0, 2.0]]])
+    target = torch.tensor([[[1.0, 0.0], [2.0, 0.0]]])
+    mse, cosine = (0 + 0 + 4 + 4) / 4, (1 + 0) / 2
+    assert alignment_loss(predicted, target, SEED_WEIGHTS) == pytest.approx(2 * mse + (1 - cosine))
+    assert alignment_loss(target, target, SEED_WEIGHTS) == pytest.approx(0, abs=1e-6)
+    only_cosine = LossWeights(mse=0.0, cosine=1.0)
+    assert alignment_loss(3 * target, target, only_cosine) == pytest.approx(0, abs=1e-6)
+
+
+def test_alignment_report_tells_words_from_padding():
+    target = torch.ones(1, 4, 2)
+    predicted = target.clone()
+    predicted[0, 2:] = -1
+    report = alignment_report(predicted, target, torch.tensor([2]))
+    assert report["mse_words"] == 0
+    assert report["mse_padding"] == pytest.approx(4)
+    assert report["cosine_words"] == pytest.approx(1)
+    assert report["cosine_padding"] == pytest.approx(-1)
+
+
+def test_generator_starts_at_the_mean_tokens_and_learns_a_sequence():
+    torch.manual_seed(0)
+    mean = torch.randn(5, 6)
+    generator = TokenGenerator(8, mean, 16, 1, 2)
+    fused = torch.randn(4, 8)
+    assert torch.allclose(generator(fused), mean.expand(4, 5, 6))
+    target = mean + torch.randn(4, 5, 6)
+    optimizer = torch.optim.Adam(generator.parameters(), lr=0.01)
+    first = float(alignment_loss(generator(fused), target, SEED_WEIGHTS))
+    for _ in range(100):
+        loss = alignment_loss(generator(fused), target, SEED_WEIGHTS)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss) < 0.2 * first
+
+
+@pytest.mark.parametrize("fusion", ["mean", "weighted"])
+def test_both_experiments_come_back_from_their_stores(tmp_path, fusion):
+    torch.manual_seed(1)
+    text, image = torch.randn(3, 8), torch.randn(3, 8)
+    config_a = {"fusion": fusion, "embedding_dim": 8, "context_dim": 6, "context_tokens": 7, "length": 77}
+    first = build_a(config_a, nn.Linear(2, 2))
+    save_experiment(tmp_path, config_a, first.state_dict(), first.state_dict())
+    unet = nn.Linear(2, 2)
+    again = load_a(unet, tmp_path)
+    assert torch.equal(context_a(again, text, image), context_a(first, text, image))
+    assert torch.equal(unet.weight, first["unet"].weight)
+
+    config_b = {"fusion": fusion, "embedding_dim": 8, "width": 16, "blocks": 1, "heads": 2}
+    second = build_b(config_b, torch.randn(77, 6))
+    nn.init.normal_(second["generator"].leave.weight)
+    save_experiment(tmp_path, config_b, second.state_dict(), second.state_dict())
+    loaded = load_b(tmp_path)
+    assert torch.allclose(context_b(loaded, text, image), context_b(second.eval(), text, image), atol=1e-6)
+
+
+def test_embeddings_come_back(tmp_path):
+    embeddings = Embeddings(
+        ids=["a", "b"],
+        text=torch.randn(2, 4),
+        image=torch.randn(2, 4),
+        clap_tokens=torch.randn(2, 77, 6),
+        clap_lengths=torch.tensor([5, 9]),
+        latents=torch.randn(2, 4, 10, 20),
+        empty_tokens=torch.randn(77, 6),
+    )
+    save_embeddings(tmp_path / "test.safetensors", embeddings)
+    again = load_embeddings("test", tmp_path)
+    assert again.ids == ["a", "b"]
+    assert torch.equal(again.clap_tokens, embeddings.clap_tokens)
+    assert torch.equal(again.clap_lengths, embeddings.clap_lengths)

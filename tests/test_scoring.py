@@ -1,0 +1,118 @@
+"""Scores of systems: what the judges see, and the comparison of A with B."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from stages.evaluation.comparison import compare, loss_at
+from stages.evaluation.scorers import (
+    SourceClassifier,
+    augmented,
+    build_scorer_clap,
+    embed_captions,
+    embed_clips,
+    judge_mels,
+    source_recall,
+)
+from stages.evaluation.scoring import ClipScores, adherence_by_attribute, mean_over, summarize
+
+
+def scores(values: list[float], held_out: list[bool], adherence: list[float] | None = None) -> ClipScores:
+    rows = [{"id": f"clip-{place // 2}", "held_out_pair": one} for place, one in enumerate(held_out)]
+    generator = torch.Generator().manual_seed(0)
+    return ClipScores(
+        rows=rows,
+        takes=[place % 2 for place in range(len(values))],
+        embeddings=torch.randn(len(values), 3, generator=generator),
+        values={"clap_score": values, **({"attribute_adherence": adherence} if adherence else {})},
+        obeyed=[{"pace": value > 0.5} for value in values],
+    )
+
+
+def test_source_recall_counts_each_source_of_a_composition():
+    logits = torch.tensor([[5.0, 1.0, 0.0], [5.0, 4.0, 0.0], [5.0, 0.0, 4.0], [0.0, 1.0, 2.0]])
+    assert source_recall(logits, [[0], [0, 1], [0, 1], [0]]) == [1.0, 1.0, 0.5, 0.0]
+
+
+def test_judge_mels_have_256_frames_whatever_the_length():
+    for samples in (20_480, 40_960, 159_744):
+        mels = judge_mels(torch.randn(2, samples) / 10)
+        assert mels.shape == (2, 256, 64)
+    quiet, loud = judge_mels(torch.zeros(1, 40_960)), judge_mels(torch.randn(1, 40_960))
+    assert quiet.max() == pytest.approx(-5)
+    assert loud.mean() > quiet.mean() + 3
+
+
+def test_judges_embed_and_classify():
+    torch.manual_seed(0)
+    mels = judge_mels(torch.randn(2, 40_960) / 10)
+    classifier = SourceClassifier([4, 8], 6, 5).eval()
+    assert classifier.embedding(mels).shape == (2, 6)
+    assert classifier(mels).shape == (2, 5)
+    clap = build_scorer_clap(16, 50).eval()
+    tokens = torch.zeros(2, 77, dtype=torch.long)
+    tokens[0, :4], tokens[1, :6] = 7, 9
+    with torch.no_grad():
+        text, audio = embed_captions(clap, tokens), embed_clips(clap, mels)
+    assert text.shape == audio.shape == (2, 16)
+    assert torch.allclose(text.norm(dim=1), torch.ones(2), atol=1e-5)
+    assert torch.allclose(audio.norm(dim=1), torch.ones(2), atol=1e-5)
+    assert not torch.equal(augmented(mels), mels)
+
+
+def test_summary_stands_on_equal_numbers_of_clips_per_take():
+    values = [0.1 * place for place in range(12)]
+    real = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
+    summary = summarize(scores(values, [False] * 12), real, draws=50, seed=0)
+    assert set(summary) == {"fad", "kad", "clap_score"}
+    value, low, high = summary["clap_score"]
+    assert value == pytest.approx(sum(values) / 12)
+    assert low < value < high
+    assert summary["fad"][1] <= summary["fad"][0] <= summary["fad"][2]
+
+
+def test_clips_without_truth_are_left_out_of_means():
+    one = scores([0.2, 0.4, 0.6, 0.8], [False, False, True, True], [1.0, math.nan, 0.5, math.nan])
+    assert mean_over(one, "clap_score", [False, False, True, True]) == pytest.approx(0.7)
+    assert mean_over(one, "attribute_adherence", [True] * 4) == pytest.approx(0.75)
+    assert mean_over(one, "attribute_adherence", [False, True, False, False]) is None
+    assert adherence_by_attribute(one) == {"pace": 0.5}
+    real = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
+    many = scores([0.1, 0.9] * 4, [False] * 8, [1.0, math.nan] * 4)
+    assert summarize(many, real, draws=20, seed=0)["attribute_adherence"][0] == 1.0
+
+
+def test_loss_between_epochs_is_linear():
+    curve = [
+        {"updates": 10, "validation_diffusion_loss": 4.0},
+        {"updates": 20, "validation_diffusion_loss": 2.0},
+    ]
+    assert loss_at(curve, "updates", 15) == 3.0
+    assert loss_at(curve, "updates", 20) == 2.0
+    assert loss_at(curve, "updates", 5) == 4.0
+    assert loss_at(curve, "updates", 30) == 2.0
+
+
+def test_comparison_is_b_minus_a_on_the_same_clips_at_equal_updates_and_compute():
+    held_out = [False] * 6 + [True] * 2
+    first = scores([0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.5, 0.5], held_out)
+    second = scores([0.3, 0.4, 0.5, 0.3, 0.4, 0.5, 0.7, 0.7], held_out)
+    curves = {
+        "experiment_a": [
+            {"updates": 10, "teraflops": 100.0, "validation_diffusion_loss": 1.0},
+            {"updates": 20, "teraflops": 200.0, "validation_diffusion_loss": 0.5},
+        ],
+        "experiment_b": [{"updates": 15, "teraflops": 15.0, "validation_diffusion_loss": 0.8}],
+    }
+    result = compare({"experiment_a": first, "experiment_b": second}, curves, conclusive=False, draws=50, seed=0)
+    assert result["conclusive"] is False
+    assert result["b_minus_a_clap_score"]["value"] == pytest.approx(0.2)
+    assert result["b_minus_a_clap_score"]["low"] > 0
+    equal = result["validation_diffusion_loss_at_equal_updates"]
+    assert equal == {"updates": 15, "experiment_a": 0.75, "experiment_b": 0.8}
+    compute = result["validation_diffusion_loss_at_equal_teraflops"]
+    assert compute["experiment_a"] == 1.0
+    assert result["held_out_pairs"]["experiment_b"]["clap_score"] == pytest.approx(0.7)

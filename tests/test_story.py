@@ -1,0 +1,193 @@
+"""What a user does from the first run on, at smoke size in a scratch clone: run, change, compare, apply, go back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+SYSTEMS = ["real", "codec", "reference", "experiment_a", "experiment_b", "floor"]
+METRICS = ["fad", "kad", "clap_score", "source_accuracy", "attribute_adherence"]
+
+
+def sh(folder: Path, *command: str, **environment: str) -> str:
+    """Run a command, return what it printed; its output explains a failure."""
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=os.environ | environment, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout + done.stderr
+
+
+def stages_run(output: str) -> list[str]:
+    return re.findall(r"Running stage '(\w+)'", output)
+
+
+@pytest.fixture(scope="module")
+def reproduced(scratch_clone: Path) -> Path:
+    """The scratch clone after its first `dvc repro`, everything committed."""
+    output = sh(scratch_clone, "dvc", "repro")
+    assert "evaluate" in stages_run(output) or "evaluate" in output
+    sh(scratch_clone, "git", "add", "--all")
+    sh(scratch_clone, "git", "commit", "--quiet", "--message", "First run")
+    return scratch_clone
+
+
+def lock(folder: Path) -> dict:
+    return yaml.safe_load((folder / "dvc.lock").read_text())
+
+
+def test_first_run_leaves_every_result(reproduced: Path):
+    evaluation = json.loads((reproduced / "metrics/evaluation.json").read_text())
+    assert list(evaluation)[:6] == SYSTEMS
+    for system in SYSTEMS:
+        assert set(METRICS) <= set(evaluation[system])
+    page = (reproduced / "metrics/listening/index.html").read_text()
+    assert page.count("data:audio/flac") == 2 * len(SYSTEMS)
+    for folder in ("experiment_a", "experiment_b"):
+        assert (reproduced / "models" / folder / "best.safetensors").stat().st_size > 10_000
+    for name in ("train_a", "train_b"):
+        header, *rows = (reproduced / f"metrics/curves/{name}.tsv").read_text().splitlines()
+        assert "validation_diffusion_loss" in header.split("\t")
+        assert len(rows) >= 2
+
+
+def test_second_repro_runs_nothing(reproduced: Path):
+    output = sh(reproduced, "dvc", "repro")
+    assert stages_run(output) == []
+    assert sh(reproduced, "git", "status", "--porcelain") == ""
+
+
+def test_generate_makes_a_seeded_clip_from_text_image_or_both(reproduced: Path):
+    import soundfile
+
+    image = next((reproduced / "data/images").glob("*.png"))
+    clips = {}
+    for name, arguments in {
+        "text": ["--text", "three slow rings"],
+        "image": ["--image", str(image), "--experiment", "a"],
+        "both": ["--text", "three slow rings", "--image", str(image)],
+        "again": ["--text", "three slow rings", "--image", str(image)],
+        "seed": ["--text", "three slow rings", "--image", str(image), "--seed", "1"],
+    }.items():
+        sh(reproduced, "bind-an-audio", "generate", *arguments, "--out", f"{name}.wav", "--steps", "2")
+        clips[name], rate = soundfile.read(reproduced / f"{name}.wav")
+        assert rate == 16_000
+        assert len(clips[name]) == 20_480
+        (reproduced / f"{name}.wav").unlink()
+    assert (clips["both"] == clips["again"]).all()
+    assert (clips["both"] != clips["seed"]).any()
+    assert (clips["both"] != clips["text"]).any()
+
+
+def test_generate_without_input_is_one_line(reproduced: Path):
+    done = subprocess.run(
+        ["bind-an-audio", "generate", "--out", "x.wav"], cwd=reproduced, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "--text" in done.stderr
+    assert not (reproduced / "x.wav").exists()
+
+
+def test_experiment_with_a_changed_param_runs_what_depends_on_it_and_compares(reproduced: Path, tmp_path: Path):
+    first = sh(reproduced, "git", "rev-parse", "HEAD").strip()
+    output = sh(reproduced, "dvc", "exp", "run", "--name", "longer-b", "--set-param", "train_b.epochs=3")
+    assert stages_run(output) == ["train_b", "sample_b", "evaluate"]
+
+    shown = json.loads(sh(reproduced, "dvc", "exp", "show", "--json"))
+    text = json.dumps(shown)
+    assert "longer-b" in text
+    metrics = json.loads(sh(reproduced, "dvc", "metrics", "diff", "--json"))
+    changed = metrics["diff"]["metrics/train_b.json"]
+    assert changed["updates"]["new"] * 2 == changed["updates"]["old"] * 3
+    assert "metrics/train_a.json" not in metrics["diff"]
+    params = json.loads(sh(reproduced, "dvc", "params", "diff", "--json"))
+    assert params["diff"]["params.yaml"] == {"train_b.epochs": {"old": 2, "new": 3, "diff": 1}}
+    plots = sh(reproduced, "dvc", "plots", "diff", "--out", str(tmp_path / "plots"))
+    page = (tmp_path / "plots/index.html").read_text()
+    assert "index.html" in plots
+    assert "validation_diffusion_loss" in page
+    assert "workspace" in page
+
+    sh(reproduced, "git", "checkout", "--", ".")
+    sh(reproduced, "dvc", "checkout")
+    assert stages_run(sh(reproduced, "dvc", "repro")) == []
+    sh(reproduced, "dvc", "exp", "apply", "longer-b")
+    sh(reproduced, "git", "commit", "--all", "--quiet", "--message", "Longer B")
+    second = sh(reproduced, "git", "rev-parse", "HEAD").strip()
+    assert stages_run(sh(reproduced, "dvc", "repro")) == []
+
+    clone = tmp_path / "without-cache"
+    sh(tmp_path, "git", "clone", "--quiet", str(reproduced), str(clone))
+    there = json.loads(sh(clone, "dvc", "metrics", "diff", first, second, "--json"))
+    assert there["diff"]["metrics/train_b.json"]["updates"] == changed["updates"]
+    assert json.loads(sh(clone, "dvc", "params", "diff", first, second, "--json")) == params
+    sh(clone, "dvc", "plots", "diff", first, second, "--out", str(tmp_path / "plots-without-cache"))
+    assert "validation_diffusion_loss" in (tmp_path / "plots-without-cache/index.html").read_text()
+
+    sh(reproduced, "git", "checkout", "--quiet", first)
+    sh(reproduced, "dvc", "checkout")
+    assert stages_run(sh(reproduced, "dvc", "repro")) == []
+    sh(reproduced, "git", "checkout", "--quiet", "-")
+    sh(reproduced, "dvc", "checkout")
+
+
+def test_mlflow_shows_both_runs_and_sync_logs_each_revision_once(reproduced: Path):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{reproduced / 'mlflow.db'}")
+    everything = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(everything, "tags.stage = 'train_b'")
+    by_experiment = {run.data.tags["experiment"]: run for run in runs}
+    assert {"workspace", "longer-b"} <= set(by_experiment)
+    longer = by_experiment["longer-b"]
+    assert longer.data.params["train_b.epochs"] == "3"
+    history = client.get_metric_history(longer.info.run_id, "train_b/validation_diffusion_loss")
+    assert [point.step for point in history] == [1, 2, 3]
+    assert any(key.startswith("dep.") for key in longer.data.tags)
+
+    sh(reproduced, "bind-an-audio", "sync", "--all")
+    everything = [experiment.experiment_id for experiment in client.search_experiments()]
+    before = len(client.search_runs(everything, max_results=1000))
+    sh(reproduced, "bind-an-audio", "sync", "--all")
+    assert len(client.search_runs(everything, max_results=1000)) == before
+
+
+def test_forced_repro_leaves_the_lock_as_it_was(reproduced: Path):
+    before = (reproduced / "dvc.lock").read_text()
+    # New cache and work folders: nothing may be restored from an earlier run.
+    sh(reproduced, "dvc", "repro", "--force", "--no-run-cache", BIND_AN_AUDIO_TRACKING="off")
+    assert (reproduced / "dvc.lock").read_text() == before
+
+
+@pytest.mark.parametrize(("stage", "checkpoint"), [("codec", "vocoder"), ("train_a", "train_a_stage_2")])
+def test_killed_training_goes_on_from_its_checkpoint_and_ends_with_the_same_lock(
+    reproduced: Path, stage: str, checkpoint: str, tmp_path: Path
+):
+    before = (reproduced / "dvc.lock").read_text()
+    environment = os.environ | {
+        "BIND_AN_AUDIO_CHECKPOINT_SECONDS": "0",
+        "BIND_AN_AUDIO_TRACKING": "off",
+        "BIND_AN_AUDIO_CACHE": str(tmp_path),
+    }
+    command = ["dvc", "repro", "--force", "--single-item", "--no-run-cache", stage]
+    process = subprocess.Popen(
+        command, cwd=reproduced, env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    while not list(tmp_path.rglob(f"{checkpoint}.safetensors")):
+        assert process.poll() is None, "the stage ended before its checkpoint was seen"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (reproduced / ".dvc/tmp/rwlock").unlink(missing_ok=True)
+    output = sh(reproduced, *command, **{k: environment[k] for k in ("BIND_AN_AUDIO_TRACKING", "BIND_AN_AUDIO_CACHE")})
+    assert f"{checkpoint}: resumed after update" in output
+    assert (reproduced / "dvc.lock").read_text() == before

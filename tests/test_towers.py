@@ -1,0 +1,142 @@
+"""The conditioning towers: against reference tensors, and the contrastive loss's masks and hard partners."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from stages.plumbing.params import load_params
+from stages.towers import imagebind as ib
+from stages.towers.clap import Clap, TextTower, Tokenizer, token_counts, word_pieces, write_vocabulary
+from stages.towers.contrastive import contrastive_loss, equal_pairs, hard_partners, key_codes, with_hard_partners
+from stages.towers.store import load_clap, load_imagebind, save_encoders
+
+GOLDEN = Path(__file__).parent / "golden"
+SMOKE = load_params(Path(__file__).parent.parent / "presets/smoke.yaml").encoders
+
+
+def test_text_tower_is_make_an_audios():
+    path = GOLDEN / "maa_clap_text_tiny_state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tower = TextTower(json.loads(metadata["bert_config"]), int(metadata["d_proj"])).eval()
+    prefix = "cond_stage_model.caption_encoder."
+    tower.load_state_dict({name.removeprefix(prefix): value.float() for name, value in load_file(path).items()})
+    golden = load_file(GOLDEN / "maa_clap_text_tiny_io.safetensors")
+    with torch.no_grad():
+        features = tower(golden["input_ids"])
+    assert torch.allclose(features, golden["seq_out_no_mask"], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(features, golden["seq_out_with_mask"], rtol=1e-4, atol=1e-3)
+
+
+def test_imagebind_tokens_are_the_published_ones():
+    golden = json.loads((GOLDEN / "imagebind_tokens.json").read_text())
+    tokens = ib.tokenize(golden["texts"])
+    assert tokens.shape == (len(golden["texts"]), 77)
+    for row, wanted in zip(tokens.tolist(), golden["ids"], strict=True):
+        assert [token for token in row if token] == wanted
+
+
+def test_imagebind_has_three_towers_and_embeds_to_length_one():
+    torch.manual_seed(0)
+    model = ib.build_imagebind(SMOKE.imagebind).eval()
+    assert set(model.modality_trunks) == {"text", "vision", "audio"}
+    with torch.no_grad():
+        text = ib.embed_texts(model, ib.tokenize(["a dog", "three slow rings"]))
+        image = ib.embed_images(model, torch.randint(0, 255, (2, 3, 224, 224), dtype=torch.uint8))
+        audio = ib.embed_audio(model, ib.audio_features(torch.randn(2, 40_960) / 10))
+    for embedding in (text, image, audio):
+        assert embedding.shape == (2, SMOKE.imagebind.embedding_dim)
+        assert torch.allclose(embedding.norm(dim=1), torch.ones(2), atol=1e-5)
+    assert not torch.allclose(text[0], text[1])
+
+
+def test_images_of_any_shape_become_squares(tmp_path):
+    Image.fromarray(np.full((100, 300, 3), 200, np.uint8)).save(tmp_path / "wide.png")
+    image = ib.read_image(tmp_path / "wide.png")
+    assert image.shape == (3, 224, 224)
+    assert image.min() == image.max() == 200
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"broken\.png: not an image"):
+        ib.read_image(tmp_path / "broken.png")
+
+
+@given(st.lists(st.text(max_size=200), min_size=1, max_size=3))
+def test_tokenizer_reads_any_text_into_77_tokens(tmp_path_factory, texts):
+    folder = tmp_path_factory.getbasetemp()
+    path = folder / "vocab.txt"
+    if not path.exists():
+        write_vocabulary(path, word_pieces(["A small bell rings twice.", "the dog's bark"]))
+    tokens = Tokenizer(path)(texts)
+    assert tokens.shape == (len(texts), 77)
+    assert (tokens >= 0).all()
+
+
+def test_unknown_words_fall_apart_into_characters_and_not_into_unknowns(tmp_path):
+    write_vocabulary(tmp_path / "vocab.txt", word_pieces(["A small bell rings twice."]))
+    tokenizer = Tokenizer(tmp_path / "vocab.txt")
+    known, unknown = tokenizer(["a small bell"])[0], tokenizer(["a zebra"])[0]
+    assert token_counts(known[None]) == 5
+    assert token_counts(unknown[None]) == 8
+    assert 1 not in unknown.tolist()
+    assert not torch.equal(tokenizer(["a zebra"]), tokenizer(["a cobra"]))
+
+
+def test_equal_clips_are_no_negatives():
+    left = torch.eye(3)
+    right = torch.eye(3)[[0, 0, 2]]
+    none_same = torch.eye(3, dtype=torch.bool)
+    same = equal_pairs(torch.tensor([0, 0, 1]))
+    scale = torch.tensor(10.0)
+    unmasked = contrastive_loss(left[[0, 0, 2]], right, scale, none_same)
+    masked = contrastive_loss(left[[0, 0, 2]], right, scale, same)
+    assert unmasked > 0.4
+    assert masked < 0.01
+
+
+def rows_of(*attributes: dict) -> list[dict]:
+    return [{"sources": ["bell"], "attributes": one, "visual_part": "", "text_part": ""} for one in attributes]
+
+
+def test_hard_partners_differ_in_one_heard_attribute_first():
+    rows = rows_of(
+        {"size": "small", "pace": "slow", "loudness": "loud"},
+        {"size": "small", "pace": "fast", "loudness": "quiet"},
+        {"size": "small", "pace": "fast", "loudness": "loud"},
+        {"size": "small", "pace": "slow", "loudness": "loud"},
+    )
+    rows.append({"sources": ["dog"], "attributes": {"pace": "fast"}, "visual_part": "", "text_part": ""})
+    partners = hard_partners(rows, most=2)
+    assert partners[0].tolist() == [2, 1]
+    assert partners[4].tolist() == [4, 4]
+    batch = with_hard_partners(torch.tensor([0, 1]), partners, 0)
+    assert batch.tolist() == [0, 1, 2, int(partners[1, 0])]
+
+
+def test_key_codes_number_equal_keys_equally():
+    codes = key_codes([{"k": "a"}, {"k": "b"}, {"k": "a"}], lambda row: row["k"])
+    assert codes.tolist() == [0, 1, 0]
+
+
+def test_encoders_come_back_from_their_folder(tmp_path):
+    torch.manual_seed(0)
+    write_vocabulary(tmp_path / "vocab.txt", word_pieces(["a bell rings"]))
+    tokenizer = Tokenizer(tmp_path / "vocab.txt")
+    imagebind, clap = ib.build_imagebind(SMOKE.imagebind).eval(), Clap(SMOKE.clap, tokenizer.vocabulary).eval()
+    save_encoders(tmp_path, imagebind.state_dict(), SMOKE.imagebind, clap.state_dict(), SMOKE.clap)
+    again, (clap_again, tokenizer_again) = load_imagebind(tmp_path), load_clap(tmp_path)
+    tokens = tokenizer_again(["a bell rings"])
+    with torch.no_grad():
+        assert torch.equal(clap_again.token_features(tokens), clap.token_features(tokens))
+        words = ib.tokenize(["a bell"])
+        assert torch.equal(ib.embed_texts(again, words), ib.embed_texts(imagebind, words))
+    assert not any(parameter.requires_grad for parameter in clap_again.parameters())

@@ -1,0 +1,189 @@
+"""The training loop: it learns, keeps its best weights, and goes on after a kill as if nothing had happened."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from stages.training.checkpoint import load_checkpoint
+from stages.training.compute import teraflops_per_update
+from stages.training.determinism import batch_indices, derive_seed
+from stages.training.diffusion import add_noise, drop_context, fixed_diffusion_loss
+from stages.training.loop import learning_rate_factor, train
+
+
+def fresh_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1))
+
+
+INPUTS = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+TARGETS = INPUTS.sum(dim=1, keepdim=True).sin()
+
+
+# First eight bytes of the SHA-256 of "1/a", halved: equal in every process and version.
+SEED_1_A = 6885665436231814845
+
+
+class KilledError(Exception):
+    pass
+
+
+def run(work, killed_at: int | None = None, ema_decay: float = 0.0, updates: int = 60):
+    network = fresh_network()
+
+    def loss(update: int) -> torch.Tensor:
+        if update == killed_at:
+            raise KilledError
+        batch = batch_indices(update, len(INPUTS), 16, 0, "test")
+        return (network(INPUTS[batch]) - TARGETS[batch]).square().mean()
+
+    def validate(averaged: nn.Module) -> dict[str, float]:
+        return {"validation_loss": (averaged(INPUTS) - TARGETS).square().mean().item()}
+
+    return train(
+        network,
+        loss,
+        name="test",
+        seed=3,
+        updates=updates,
+        learning_rate=0.05,
+        work=work,
+        epoch_updates=10,
+        validate=validate,
+        best_by="validation_loss",
+        ema_decay=ema_decay,
+    )
+
+
+def test_it_learns_and_keeps_the_epoch_with_the_lowest_criterion(tmp_path):
+    trained = run(tmp_path)
+    losses = [row["validation_loss"] for row in trained.curve]
+    assert losses[-1] < 0.5 * losses[0]
+    assert [row["updates"] for row in trained.curve] == [10, 20, 30, 40, 50, 60]
+    assert trained.best_epoch == 1 + losses.index(min(losses))
+    network = fresh_network()
+    network.load_state_dict(trained.best)
+    best = (network.eval()(INPUTS) - TARGETS).square().mean().item()
+    assert best == pytest.approx(min(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+@pytest.mark.parametrize("killed_at", [1, 10, 37])
+def test_a_killed_run_ends_with_the_same_bytes(tmp_path, monkeypatch, ema_decay, killed_at):
+    whole = run(tmp_path / "whole", ema_decay=ema_decay)
+    monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", killed_at, ema_decay)
+    resumed = run(tmp_path / "killed", ema_decay=ema_decay)
+    assert resumed.curve == whole.curve
+    for name, tensor in whole.last.items():
+        assert torch.equal(resumed.last[name], tensor)
+    for name, tensor in whole.best.items():
+        assert torch.equal(resumed.best[name], tensor)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first = run(tmp_path)
+    _, state = load_checkpoint(tmp_path / "test.safetensors")
+    assert state["update"] == 60
+    again = run(tmp_path, killed_at=0)
+    assert again.curve == first.curve
+    assert all(torch.equal(again.best[name], first.best[name]) for name in first.best)
+
+
+def test_a_diverging_loss_is_one_clear_error(tmp_path):
+    network = fresh_network()
+    with pytest.raises(ValueError, match="no longer finite at update 0; lower its learning_rate"):
+        train(
+            network,
+            lambda update: network(INPUTS).mean() * math.inf,
+            name="test",
+            seed=0,
+            updates=5,
+            learning_rate=0.1,
+            work=tmp_path,
+            epoch_updates=5,
+        )
+
+
+def test_frozen_parameters_stay(tmp_path):
+    network = fresh_network()
+    frozen = network[0]
+    frozen.requires_grad_(False)
+    before = frozen.weight.clone()
+    train(
+        network,
+        lambda update: network(INPUTS).square().mean(),
+        name="test",
+        seed=0,
+        updates=5,
+        learning_rate=0.1,
+        work=tmp_path,
+        epoch_updates=5,
+    )
+    assert torch.equal(frozen.weight, before)
+    assert not torch.equal(network[3].weight, fresh_network()[3].weight)
+
+
+def test_learning_rate_warms_up_then_falls():
+    factors = [learning_rate_factor(update, 100) for update in range(100)]
+    assert factors[0] == pytest.approx(0.2)
+    assert max(factors) == 1.0
+    assert factors[5:] == sorted(factors[5:], reverse=True)
+    assert factors[-1] == pytest.approx(0.05, abs=0.01)
+
+
+def test_batches_cover_an_epoch_once_and_depend_on_the_seed():
+    epoch = torch.cat([batch_indices(update, 10, 3, 7, "a") for update in range(3)])
+    assert len(set(epoch.tolist())) == 9
+    assert torch.equal(batch_indices(4, 10, 3, 7, "a"), batch_indices(4, 10, 3, 7, "a"))
+    assert not torch.equal(batch_indices(0, 100, 50, 7, "a"), batch_indices(0, 100, 50, 7, "b"))
+    assert len(batch_indices(0, 2, 16, 7)) == 2
+    assert derive_seed(1, "a") == SEED_1_A
+    assert derive_seed(1, "a") != derive_seed("1a")
+
+
+class Predictor(nn.Module):
+    """Stands where the U-Net stands: predicts the mean of its context as noise."""
+
+    def forward(self, latents, timesteps, encoder_hidden_states):
+        mean = encoder_hidden_states.mean(dim=(1, 2)).view(-1, 1, 1, 1)
+        return type("Output", (), {"sample": mean.expand_as(latents)})
+
+
+def test_fixed_diffusion_loss_is_the_same_at_every_call_and_ranks_contexts():
+    latents = torch.randn(8, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    zero, five = torch.zeros(8, 3, 2), torch.full((8, 3, 2), 5.0)
+    first = fixed_diffusion_loss(Predictor(), latents, zero)
+    torch.manual_seed(99)
+    assert fixed_diffusion_loss(Predictor(), latents, zero) == first
+    assert first == pytest.approx(1.0, abs=0.15)
+    assert fixed_diffusion_loss(Predictor(), latents, five) > 20
+
+
+def test_noise_follows_the_schedule():
+    latents, noise = torch.ones(2, 1, 1, 1), torch.zeros(2, 1, 1, 1)
+    signal = add_noise(latents, noise, torch.tensor([0, 999])).flatten()
+    assert signal[0] == pytest.approx((1 - 0.00085) ** 0.5, rel=1e-4)
+    assert signal[1] < 0.1
+
+
+def test_dropped_contexts_are_the_features_of_the_empty_caption():
+    torch.manual_seed(0)
+    context, empty = torch.ones(1000, 2, 3), torch.zeros(2, 3)
+    dropped = drop_context(context, empty, 0.1)
+    whole_rows = dropped.flatten(1).unique(dim=1)
+    assert whole_rows.shape == (1000, 1)
+    assert 0.07 < 1 - dropped.mean() < 0.13
+    assert torch.equal(drop_context(context, empty, 0.0), context)
+
+
+def test_compute_is_counted_for_forward_and_backward():
+    network = nn.Linear(10, 20, bias=False)
+    counted = teraflops_per_update(network, lambda update: network(torch.ones(5, 10)).sum())
+    assert counted * 1e12 == pytest.approx(2 * (2 * 5 * 10 * 20))
+    assert network.weight.grad is None
