@@ -96,6 +96,12 @@ def train_vocoder(
 ) -> Trained:
     """Segments of real mels and of decoded ones in turn, both against the real waveform."""
     schedule, frames = params.vocoder_training, params.vocoder.segment_frames
+    # Log mels lie far from zero and within little: the first layer starts as if they were standardised.
+    with torch.no_grad():
+        vocoder.conv_pre.weight.div_(mels.std())
+        bias = vocoder.conv_pre.bias
+        assert bias is not None
+        bias.sub_(vocoder.conv_pre.weight.sum(dim=(1, 2)) * mels.mean())
 
     def loss(update: int) -> Tensor:
         batch = batch_indices(update, len(mels), schedule.batch_size, params.seed, "vocoder")

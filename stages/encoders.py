@@ -7,7 +7,7 @@ Runtime: about 2 minutes for 640 training clips on 2 cores.
 
 ImageBind's text tower learns captions, visual parts and text parts: by caption-image and visual part-image pairs,
 by text-audio pairs, and by pairs of a caption and its text part, with negatives that differ in one heard attribute.
-CLAP learns caption-audio pairs of the same training clips.
+CLAP learns caption-audio pairs of the same training clips, and that a caption says what its two parts say.
 """
 
 from __future__ import annotations
@@ -105,10 +105,15 @@ def train_imagebind(rows: list[Row], waveforms: Tensor, params: Encoders, work: 
 
 
 def train_clap(rows: list[Row], waveforms: Tensor, tokenizer: Tokenizer, params: Encoders, work: Path) -> Trained:
-    """Train CLAP on caption-audio pairs."""
+    """Train CLAP on caption-audio pairs, and on pairs of a caption and its two parts in a row.
+
+    The second stands for the language model that CLAP's BERT is before it hears anything: without it a tower of this
+    size learns too little of the words from a few hundred clips.
+    """
     schedule = params.clap_training
     clap = Clap(params.clap, tokenizer.vocabulary)
     tokens = tokenizer([row["caption"] for row in rows])
+    part_tokens = tokenizer([f"{row['visual_part']} {row['text_part']}" for row in rows])
     mels = mel_spectrogram(waveforms)
     codes = key_codes(rows, whole_key)
     partners = hard_partners(rows)
@@ -116,8 +121,9 @@ def train_clap(rows: list[Row], waveforms: Tensor, tokenizer: Tokenizer, params:
     def loss(update: int) -> Tensor:
         anchors = batch_indices(update, len(rows), schedule.batch_size // 2, params.seed, "clap")
         batch = with_hard_partners(anchors, partners, update)
-        text, audio = clap.embed_texts(tokens[batch]), clap.embed_audio(mels[batch])
-        return contrastive_loss(text, audio, clap.logit_scale(), equal_pairs(codes[batch]))
+        text, parts = clap.embed_texts(torch.cat([tokens[batch], part_tokens[batch]])).chunk(2)
+        audio, scale, same = clap.embed_audio(mels[batch]), clap.logit_scale(), equal_pairs(codes[batch])
+        return contrastive_loss(text, audio, scale, same) + contrastive_loss(text, parts, scale, same)
 
     network: nn.Module = clap
     return train(

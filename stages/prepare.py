@@ -9,7 +9,7 @@ Runtime: about 15 s for the 800 clips of soundworld or the 400 recordings of ESC
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,7 @@ def main() -> None:
     prepare = load_params().prepare
     rows: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
-    if prepare.corpus == "soundworld":
-        clips: Iterable[tuple[dict[str, Any], Waveform]] = progress(soundworld(prepare), "soundworld", prepare.clips)
-    else:
-        clips = recorded(prepare, rejected)
+    clips = soundworld(prepare) if prepare.corpus == "soundworld" else recorded(prepare, rejected)
     with replacing_folder(CORPUS) as folder:
         for row, wave in clips:
             soundfile.write(folder / row["file_name"], wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")

@@ -27,6 +27,8 @@ def test_weighted_fusion_starts_at_the_mean_and_learns_its_share():
     fusion = Fusion("weighted")
     assert torch.allclose(fusion(text, image), torch.tensor([[0.5, 0.5]]))
     fusion(text, image)[0, 0].backward()
+    assert fusion.text_logit is not None
+    assert fusion.text_logit.grad is not None
     assert fusion.text_logit.grad > 0
 
 
@@ -92,16 +94,18 @@ def test_both_experiments_come_back_from_their_stores(tmp_path, fusion):
     torch.manual_seed(1)
     text, image = torch.randn(3, 8), torch.randn(3, 8)
     config_a = {"fusion": fusion, "embedding_dim": 8, "context_dim": 6, "context_tokens": 7, "length": 77}
-    first = build_a(config_a, nn.Linear(2, 2))
+    trained = nn.Linear(2, 2)
+    first = build_a(config_a, trained)
     save_experiment(tmp_path, config_a, first.state_dict(), first.state_dict())
     unet = nn.Linear(2, 2)
     again = load_a(unet, tmp_path)
     assert torch.equal(context_a(again, text, image), context_a(first, text, image))
-    assert torch.equal(unet.weight, first["unet"].weight)
+    assert torch.equal(unet.weight, trained.weight)
 
     config_b = {"fusion": fusion, "embedding_dim": 8, "width": 16, "blocks": 1, "heads": 2}
     second = build_b(config_b, torch.randn(77, 6))
-    nn.init.normal_(second["generator"].leave.weight)
+    for parameter in second.parameters():
+        nn.init.normal_(parameter, std=0.1)
     save_experiment(tmp_path, config_b, second.state_dict(), second.state_dict())
     loaded = load_b(tmp_path)
     assert torch.allclose(context_b(loaded, text, image), context_b(second.eval(), text, image), atol=1e-6)

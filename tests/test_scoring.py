@@ -42,8 +42,8 @@ def test_judge_mels_have_256_frames_whatever_the_length():
         mels = judge_mels(torch.randn(2, samples) / 10)
         assert mels.shape == (2, 256, 64)
     quiet, loud = judge_mels(torch.zeros(1, 40_960)), judge_mels(torch.randn(1, 40_960))
-    assert quiet.max() == pytest.approx(-5)
-    assert loud.mean() > quiet.mean() + 3
+    assert quiet.max() == pytest.approx(-3, abs=1e-4)
+    assert loud.mean() > quiet.mean() + 2
 
 
 def test_judges_embed_and_classify():

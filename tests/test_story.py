@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 SYSTEMS = ["real", "codec", "reference", "experiment_a", "experiment_b", "floor"]
 METRICS = ["fad", "kad", "clap_score", "source_accuracy", "attribute_adherence"]
@@ -38,10 +37,6 @@ def reproduced(scratch_clone: Path) -> Path:
     sh(scratch_clone, "git", "add", "--all")
     sh(scratch_clone, "git", "commit", "--quiet", "--message", "First run")
     return scratch_clone
-
-
-def lock(folder: Path) -> dict:
-    return yaml.safe_load((folder / "dvc.lock").read_text())
 
 
 def test_first_run_leaves_every_result(reproduced: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,9 @@ def test_imagebind_tokens_are_the_published_ones():
 def test_imagebind_has_three_towers_and_embeds_to_length_one():
     torch.manual_seed(0)
     model = ib.build_imagebind(SMOKE.imagebind).eval()
-    assert set(model.modality_trunks) == {"text", "vision", "audio"}
+    trunks = model.modality_trunks
+    assert isinstance(trunks, torch.nn.ModuleDict)
+    assert set(trunks) == {"text", "vision", "audio"}
     with torch.no_grad():
         text = ib.embed_texts(model, ib.tokenize(["a dog", "three slow rings"]))
         image = ib.embed_images(model, torch.randint(0, 255, (2, 3, 224, 224), dtype=torch.uint8))
@@ -103,7 +106,7 @@ def test_equal_clips_are_no_negatives():
     assert masked < 0.01
 
 
-def rows_of(*attributes: dict) -> list[dict]:
+def rows_of(*attributes: dict[str, str]) -> list[dict[str, Any]]:
     return [{"sources": ["bell"], "attributes": one, "visual_part": "", "text_part": ""} for one in attributes]
 
 

@@ -55,6 +55,7 @@ LOUDNESS = {"quiet": -36.0, "": -26.0, "loud": -17.0}
 ENVELOPE_RAMP = {"steady": 0.0, "": 0.0, "fading": -26.0, "growing": 26.0}
 COUNTS = {"once": 1, "twice": 2, "three": 3}
 HEARD = {"pace": ["slow", "fast"], "loudness": ["quiet", "loud"], "envelope": ["steady", "fading", "growing"]}
+ROOM_TONE = -66.0  # dBFS of the noise that every recording has: nothing real falls into digital silence
 TAKES = 4
 CLEAR_OCTAVES = 0.8
 
@@ -82,12 +83,14 @@ def soundworld(prepare: Prepare) -> Iterator[tuple[dict[str, Any], Waveform]]:
         clip = f"soundworld-{number:05d}"
         rng = generator(prepare.seed, clip)
         if number < prepare.clips - joined:
-            yield _single(clip, recordings[number // takes], prepare, rng)
+            row, wave = _single(clip, recordings[number // takes], prepare, rng)
         else:
             position = (number - (prepare.clips - joined)) / joined
             test, valid = prepare.test_share, prepare.valid_share
             split = "test" if position < test else "valid" if position < test + valid else "train"
-            yield _composition(clip, number, split, recordings, prepare, rng)
+            row, wave = _composition(clip, number, split, recordings, prepare, rng)
+        tone = generator(prepare.seed, "room tone", clip).standard_normal(len(wave))
+        yield row, np.clip(wave + 10 ** (ROOM_TONE / 20) * tone, -0.999, 0.999)
 
 
 def draw_recordings(prepare: Prepare, count: int) -> list[Recording]:

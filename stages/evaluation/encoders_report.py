@@ -23,7 +23,7 @@ def report_encoders(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, spli
     """Metrics of `metrics/encoders.json`: R@1 and R@10 on test, probes fitted on train and scored on test.
 
     `conclusive` tells whether the heard attributes can be read from ImageBind's embedding of the text part at least
-    80 % as well as from CLAP's mean token feature of the caption, which is what steers the reference; below that, A
+    80 % as well as from CLAP's mean word feature of the caption, which is what steers the reference; below that, A
     and B would fail for no reason of their own.
     """
     train, test = (_embed(imagebind, clap, tokenizer, splits[split]) for split in ("train", "test"))
@@ -50,7 +50,8 @@ def report_encoders(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, spli
     heard_names = [name for name in majority if name not in SEEN_ATTRIBUTES]
     if heard_names:
         text, reference = (
-            sum(probes[tower][name] for name in heard_names) / len(heard_names) for tower in ("text_part", "clap_tokens")
+            sum(probes[tower][name] for name in heard_names) / len(heard_names)
+            for tower in ("text_part", "clap_tokens")
         )
         metrics["heard_probe_text_part"] = round(text, 4)
         metrics["heard_probe_clap"] = round(reference, 4)
@@ -69,7 +70,7 @@ def _embed(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, rows: list[Ro
             "image": ib.embed_images(imagebind, torch.stack([ib.read_image(row["image"]) for row in batch])),
             "audio": ib.embed_audio(imagebind, ib.audio_features(waveforms)),
             "clap": clap.embed_texts(tokens),
-            "clap_tokens": clap.token_features(tokens).mean(dim=1),
+            "clap_tokens": _mean_of_words(clap.token_features(tokens), tokens),
             "clap_audio": clap.embed_audio(mel_spectrogram(waveforms)),
         }
         for field in ("caption", "visual_part", "text_part"):
@@ -77,6 +78,12 @@ def _embed(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, rows: list[Ro
         for name, embedding in embedded.items():
             parts.setdefault(name, []).append(embedding)
     return {name: torch.cat(embeddings) for name, embeddings in parts.items()}
+
+
+def _mean_of_words(features: Tensor, tokens: Tensor) -> Tensor:
+    """Mean of token features `[B, T, C]` over the positions that are no padding."""
+    words = (tokens != 0)[:, :, None]
+    return (features * words).sum(dim=1) / words.sum(dim=1)
 
 
 def _fused(embedded: dict[str, Tensor]) -> Tensor:

@@ -20,6 +20,8 @@ from stages.towers.clap import Tokenizer
 JUDGES = Path("models/judges")
 MEL_BINS = 64
 FRAMES = 256
+# Added to the power of every band, some 70 dB under full scale: what is fainter is not heard and not judged.
+POWER_FLOOR = 1e-3
 
 
 def judge_mels(waveforms: Tensor) -> Tensor:
@@ -30,7 +32,7 @@ def judge_mels(waveforms: Tensor) -> Tensor:
     mel = torchaudio.transforms.MelSpectrogram(
         16_000, n_fft=512, win_length=max(512, hop) if hop <= 512 else 512, hop_length=hop, n_mels=MEL_BINS, f_min=40
     )
-    return torch.cat([(mel(part)[:, :, :FRAMES] + 1e-5).log10().transpose(1, 2) for part in waveforms.split(64)])
+    return torch.cat([(mel(part)[:, :, :FRAMES] + POWER_FLOOR).log10().transpose(1, 2) for part in waveforms.split(64)])
 
 
 def augmented(mels: Tensor) -> Tensor:

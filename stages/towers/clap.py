@@ -83,8 +83,6 @@ class Clap(nn.Module):
             "num_attention_heads": size.text.heads,
             "intermediate_size": 4 * size.text.width,
             "max_position_embeddings": TEXT_TOKENS,
-            # BERT's 0.02 suits its width of 768; a narrow tower would hardly leave its start.
-            "initializer_range": size.text.width**-0.5,
         }
         self.caption_encoder = TextTower(config, size.embedding_dim)
         self.audio_encoder = AudioTower(size.audio_channels, size.embedding_dim)
