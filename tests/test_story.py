@@ -101,11 +101,11 @@ def test_experiment_with_a_changed_param_runs_what_depends_on_it_and_compares(re
     text = json.dumps(shown)
     assert "longer-b" in text
     metrics = json.loads(sh(reproduced, "dvc", "metrics", "diff", "--json"))
-    changed = metrics["diff"]["metrics/train_b.json"]
+    changed = metrics["metrics/train_b.json"]
     assert changed["updates"]["new"] * 2 == changed["updates"]["old"] * 3
-    assert "metrics/train_a.json" not in metrics["diff"]
+    assert "metrics/train_a.json" not in metrics
     params = json.loads(sh(reproduced, "dvc", "params", "diff", "--json"))
-    assert params["diff"]["params.yaml"] == {"train_b.epochs": {"old": 2, "new": 3, "diff": 1}}
+    assert params["params.yaml"] == {"train_b.epochs": {"old": 2, "new": 3, "diff": 1}}
     plots = sh(reproduced, "dvc", "plots", "diff", "--out", str(tmp_path / "plots"))
     page = (tmp_path / "plots/index.html").read_text()
     assert "index.html" in plots
@@ -123,7 +123,7 @@ def test_experiment_with_a_changed_param_runs_what_depends_on_it_and_compares(re
     clone = tmp_path / "without-cache"
     sh(tmp_path, "git", "clone", "--quiet", str(reproduced), str(clone))
     there = json.loads(sh(clone, "dvc", "metrics", "diff", first, second, "--json"))
-    assert there["diff"]["metrics/train_b.json"]["updates"] == changed["updates"]
+    assert there["metrics/train_b.json"]["updates"] == changed["updates"]
     assert json.loads(sh(clone, "dvc", "params", "diff", first, second, "--json")) == params
     sh(clone, "dvc", "plots", "diff", first, second, "--out", str(tmp_path / "plots-without-cache"))
     assert "validation_diffusion_loss" in (tmp_path / "plots-without-cache/index.html").read_text()
