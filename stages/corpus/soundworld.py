@@ -90,7 +90,7 @@ def soundworld(prepare: Prepare) -> Iterator[tuple[dict[str, Any], Waveform]]:
             split = "test" if position < test else "valid" if position < test + valid else "train"
             row, wave = _composition(clip, number, split, recordings, prepare, rng)
         tone = generator(prepare.seed, "room tone", clip).standard_normal(len(wave))
-        yield row, np.clip(wave + 10 ** (ROOM_TONE / 20) * tone, -0.999, 0.999)
+        yield row, np.clip(wave + 10 ** (ROOM_TONE / 20) * tone, -0.99, 0.99)
 
 
 def draw_recordings(prepare: Prepare, count: int) -> list[Recording]:
