@@ -42,6 +42,25 @@ def test_dvc_yaml_names_what_each_stage_imports_and_reads(pipeline):
     assert not lines, "dvc.yaml:\n" + "\n".join(lines)
 
 
+def test_no_stage_depends_on_a_folder_around_several_outputs(pipeline):
+    """Git keeps a .gitignore in such a folder: every fresh clone would find the folder there, changed."""
+
+    def paths(entry, *keys):
+        return [
+            path
+            for key in keys
+            for item in entry.get(key, [])
+            for path in ([item] if isinstance(item, str) else item)
+            if not path.startswith("$")
+        ]
+
+    outputs = {path for entry in pipeline["stages"].values() for path in paths(entry, "outs", "metrics", "plots")}
+    for name, entry in pipeline["stages"].items():
+        for path in paths(entry, "deps"):
+            inside = sorted(output for output in outputs if output.startswith(f"{path}/"))
+            assert not inside, f"{name}: name {', '.join(inside)} instead of {path}"
+
+
 def test_every_script_is_a_stage(pipeline):
     scripts = {f"stages.{path.stem}" for path in (ROOT / "stages").glob("*.py")} - {"stages.__init__"}
     assert scripts == {entry["cmd"].split()[2] for entry in pipeline["stages"].values()}
