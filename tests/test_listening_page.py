@@ -80,8 +80,11 @@ def time_of(place):
     return f"document.querySelectorAll('audio')[{place}].currentTime"
 
 
+# A player's state changes at once and its event comes a little later: a person sees the clip's class, so wait for both.
 def wait_until_silent(page):
-    page.wait_for_function("[...document.querySelectorAll('audio')].every(a => a.paused)")
+    page.wait_for_function(
+        "[...document.querySelectorAll('audio')].every(a => a.paused) && !document.querySelector('.playing')"
+    )
 
 
 def was_cut_short(page, place):
@@ -91,7 +94,9 @@ def was_cut_short(page, place):
 
 def wait_until_only(page, place):
     page.wait_for_function(
-        f"[...document.querySelectorAll('audio')].every((a, i) => a.paused === (i !== {place})) && {time_of(place)} > 0"
+        "[...document.querySelectorAll('audio')].every((a, i) => a.paused === (i !== place)"
+        " && a.closest('.clip').classList.contains('playing') === (i === place))".replace("place", str(place))
+        + f" && {time_of(place)} > 0"
     )
 
 
