@@ -5,7 +5,8 @@ Reads:   data/quality/accepted.jsonl, data/corpus/, models/encoders/, models/cod
 Writes:  models/backbone/, metrics/backbone.json
 Runtime: about 5 minutes for 1,000 updates on 2 cores.
 
-Noise prediction with a plain squared error; a share of the captions is dropped to "" for classifier-free guidance.
+Noise prediction with a squared error, weighted by timestep as `backbone.loss_weighting` says; a share of the captions
+is dropped to "" for classifier-free guidance.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def main() -> None:
 
     def loss(update: int) -> Tensor:
         batch = batch_indices(update, len(latents), schedule.batch_size, params.seed, "backbone")
-        return random_diffusion_loss(unet, latents[batch], drop_context(context[batch], empty, params.caption_dropout))
+        conditioned = drop_context(context[batch], empty, params.caption_dropout)
+        return random_diffusion_loss(unet, latents[batch], conditioned, params.loss_weighting)
 
     def validate(network: torch.nn.Module) -> Row:
         unconditioned = empty.expand_as(valid_context)

@@ -5,8 +5,8 @@ Reads:   data/quality/accepted.jsonl, data/corpus/
 Writes:  models/codec/, metrics/codec.json
 Runtime: about 5 minutes on 2 cores.
 
-The VAE learns by absolute mel error and a small KL term. BigVGAN learns without discriminators, by mel and
-multi-resolution STFT errors; half of its batches hold mels as the VAE decodes them, which is what it will be given.
+The VAE learns by absolute mel error and a small KL term. BigVGAN learns without discriminators, by errors of mels
+and spectra; half of its batches hold mels as the VAE decodes them, which is what it will be given.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
     vocoder = BigVGAN(params.vocoder)
     vocoder_run = train_vocoder(vocoder, waveforms, mels, decoded, params, work)
     with replacing_folder(CODEC) as folder:
-        save_codec(folder, vae, vocoder_run.last, params.vocoder, latents)
+        save_codec(folder, vae, vocoder_run.last, params.vocoder, latents, params.vae.latent_deviation)
     metrics = report(valid_mels, vae, vocoder)
     write_json("metrics/codec.json", metrics)
     remove_work(work)
@@ -96,12 +96,14 @@ def train_vocoder(
 ) -> Trained:
     """Segments of real mels and of decoded ones in turn, both against the real waveform."""
     schedule, frames = params.vocoder_training, params.vocoder.segment_frames
-    # Log mels lie far from zero and within little: the first layer starts as if they were standardised.
+    # Log mels lie far from zero and within little: the first layer starts as if they were standardised. And most clips
+    # are quiet: the last layer starts so, too.
     with torch.no_grad():
         vocoder.conv_pre.weight.div_(mels.std())
         bias = vocoder.conv_pre.bias
         assert bias is not None
         bias.sub_(vocoder.conv_pre.weight.sum(dim=(1, 2)) * mels.mean())
+        vocoder.conv_post.weight.mul_(0.1)
 
     def loss(update: int) -> Tensor:
         batch = batch_indices(update, len(mels), schedule.batch_size, params.seed, "vocoder")

@@ -103,7 +103,7 @@ def train_stage(
         batch = batch_indices(update, len(data.ids), params.batch_size, params.seed, name)
         context = context_a(network, data.text[batch], data.image[batch])
         context = drop_context(context, data.empty_tokens, caption_dropout)
-        return random_diffusion_loss(unet, data.latents[batch], context)
+        return random_diffusion_loss(unet, data.latents[batch], context, params.loss_weighting)
 
     def validate(averaged: nn.Module) -> Row:
         assert averaged is network

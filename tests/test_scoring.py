@@ -63,6 +63,15 @@ def test_judges_embed_and_classify():
     assert not torch.equal(augmented(mels), mels)
 
 
+def test_judges_train_on_sounds_that_a_codec_has_blurred():
+    torch.manual_seed(0)
+    mels = torch.zeros(64, 256, 64)
+    mels[:, ::2] = 2.0
+    contrast = (augmented(mels)[:, 1:] - augmented(mels)[:, :-1]).abs().mean(dim=(1, 2))
+    assert contrast.max() > 1.5, "some stay sharp"
+    assert contrast.min() < 0.7, "some lose their frames"
+
+
 def test_summary_stands_on_equal_numbers_of_clips_per_take():
     values = [0.1 * place for place in range(12)]
     real = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))

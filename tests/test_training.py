@@ -11,7 +11,13 @@ from torch import nn
 from stages.training.checkpoint import load_checkpoint
 from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices, derive_seed
-from stages.training.diffusion import add_noise, drop_context, fixed_diffusion_loss
+from stages.training.diffusion import (
+    add_noise,
+    drop_context,
+    fixed_diffusion_loss,
+    random_diffusion_loss,
+    timestep_weights,
+)
 from stages.training.loop import learning_rate_factor, train
 
 
@@ -164,6 +170,36 @@ def test_fixed_diffusion_loss_is_the_same_at_every_call_and_ranks_contexts():
     assert fixed_diffusion_loss(Predictor(), latents, zero) == first
     assert first == pytest.approx(1.0, abs=0.15)
     assert fixed_diffusion_loss(Predictor(), latents, five) > 20
+
+
+def test_weighted_loss_is_the_clean_latents_error_up_to_five():
+    weights = timestep_weights()
+    assert float(weights.mean()) == pytest.approx(1, abs=1e-5)
+    latents, noise = torch.zeros(2, 1, 1, 1), torch.ones(2, 1, 1, 1)
+    early, late = add_noise(latents + 1, noise * 0, torch.tensor([100, 300]))[:, 0, 0, 0].square().tolist()
+    assert float(weights[100] / weights[300]) == pytest.approx((1 - early) / early / ((1 - late) / late), rel=1e-4)
+    assert weights[-1] == weights.max() == weights[900]
+
+
+def test_weighting_shifts_the_training_loss_to_noisy_timesteps():
+    class Blind(nn.Module):
+        """Wrong about the noise at the noisiest timesteps alone."""
+
+        def forward(self, noisy, timesteps, encoder_hidden_states):
+            wrong = (timesteps > 800).float().view(-1, 1, 1, 1)
+            return type("Output", (), {"sample": self.noise + wrong})()
+
+    latents, context = torch.zeros(512, 1, 2, 2), torch.zeros(512, 1, 1)
+    losses = {}
+    for weighting in ("plain", "clean_latent"):
+        torch.manual_seed(0)
+        torch.randint(1000, (512,))
+        blind = Blind()
+        blind.noise = torch.randn_like(latents)
+        torch.manual_seed(0)
+        losses[weighting] = float(random_diffusion_loss(blind, latents, context, weighting))
+    assert losses["plain"] == pytest.approx(0.2, abs=0.05)
+    assert losses["clean_latent"] > 1.5 * losses["plain"]
 
 
 def test_noise_follows_the_schedule():

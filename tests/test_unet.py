@@ -17,6 +17,7 @@ SMALL = Backbone(
     attention_heads=4,
     norm_groups=32,
     caption_dropout=0.1,
+    loss_weighting="plain",
     ema_decay=0.99,
     training=Schedule(updates=1, batch_size=1, learning_rate=1e-3),
 )

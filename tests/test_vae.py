@@ -5,7 +5,13 @@ from stages.plumbing.params import Vae
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 
 SMALL = Vae(
-    channels=[8, 8, 8, 16], latent_channels=4, layers_per_block=1, norm_groups=4, kl_weight=1e-4, segment_frames=32
+    channels=[8, 8, 8, 16],
+    latent_channels=4,
+    layers_per_block=1,
+    norm_groups=4,
+    kl_weight=1e-4,
+    latent_deviation=1.0,
+    segment_frames=32,
 )
 
 

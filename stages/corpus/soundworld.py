@@ -51,11 +51,11 @@ MATERIAL_RING = {"metal": 2.2, "": 1.0, "wood": 0.35}
 MATERIAL_BRIGHTNESS = {"metal": 1.25, "": 1.0, "wood": 0.7}
 PACE_RATE = {"slow": 1.25, "": 2.4, "fast": 4.6}
 COUNT_SPACING = {"slow": 0.8, "": 0.55, "fast": 0.3}
-LOUDNESS = {"quiet": -36.0, "": -26.0, "loud": -17.0}
-ENVELOPE_RAMP = {"steady": 0.0, "": 0.0, "fading": -26.0, "growing": 26.0}
+LOUDNESS = {"quiet": -33.0, "": -25.0, "loud": -17.0}
+ENVELOPE_RAMP = {"steady": 0.0, "": 0.0, "fading": -20.0, "growing": 20.0}
 COUNTS = {"once": 1, "twice": 2, "three": 3}
 HEARD = {"pace": ["slow", "fast"], "loudness": ["quiet", "loud"], "envelope": ["steady", "fading", "growing"]}
-ROOM_TONE = -66.0  # dBFS of the noise that every recording has: nothing real falls into digital silence
+ROOM_TONE = -52.0  # dBFS of the noise that every recording has: nothing real falls into digital silence
 TAKES = 4
 CLEAR_OCTAVES = 0.8
 

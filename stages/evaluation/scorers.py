@@ -22,6 +22,7 @@ MEL_BINS = 64
 FRAMES = 256
 # Added to the power of every band, some 70 dB under full scale: what is fainter is not heard and not judged.
 POWER_FLOOR = 1e-3
+BLURS = ((1, 1), (1, 3), (3, 1), (3, 3), (5, 3), (5, 5), (9, 5))  # frames, mels
 
 
 def judge_mels(waveforms: Tensor) -> Tensor:
@@ -36,13 +37,26 @@ def judge_mels(waveforms: Tensor) -> Tensor:
 
 
 def augmented(mels: Tensor) -> Tensor:
-    """Training variety for `[B, 256, 64]`: a gain of +-5 dB, a little noise, a band of time and of mels left out."""
+    """Training variety for `[B, 256, 64]`: what a judge has to hear through.
+
+    Blur over time and mels and a higher noise floor, since any small codec has both and a judge that was never told
+    would judge the codec; a gain of +-5 dB, a little noise, a band of time and of mels left out.
+    """
     batch = len(mels)
-    mels = mels + (torch.rand(batch, 1, 1) - 0.5) + 0.1 * torch.randn_like(mels)
+    mels = torch.cat([_blurred(pair) for pair in mels.split(2)])
+    floor = (-3.0 + 1.5 * torch.rand(batch, 1, 1)).masked_fill(torch.rand(batch, 1, 1) < 0.5, -3.0)
+    mels = torch.maximum(mels, floor) + (torch.rand(batch, 1, 1) - 0.5) + 0.1 * torch.randn_like(mels)
     frames, bins = torch.arange(FRAMES), torch.arange(MEL_BINS)
     frame, band = torch.randint(FRAMES, (batch, 1)), torch.randint(MEL_BINS, (batch, 1))
     hidden = ((frames - frame).abs() < 12)[:, :, None] | ((bins - band).abs() < 4)[:, None, :]
     return mels.masked_fill(hidden, -3.0)
+
+
+def _blurred(mels: Tensor) -> Tensor:
+    """A moving mean over 1 to 9 frames and 1 to 5 mels, drawn for all of `[B, 256, 64]`."""
+    frames, bins = BLURS[int(torch.randint(len(BLURS), ()))]
+    padding = (frames // 2, bins // 2)
+    return nn.functional.avg_pool2d(mels[:, None], (frames, bins), 1, padding, count_include_pad=False)[:, 0]
 
 
 class SourceClassifier(nn.Module):

@@ -33,6 +33,7 @@ Positive = Annotated[float, BeforeValidator(_exponent), Field(gt=0)]
 Share = Annotated[float, BeforeValidator(_exponent), Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+LossWeighting = Literal["plain", "clean_latent"]
 
 
 class Section(BaseModel):
@@ -185,6 +186,7 @@ class Vae(Section):
     layers_per_block: Count
     norm_groups: Count
     kl_weight: Positive
+    latent_deviation: Positive
     segment_frames: Annotated[int, Field(ge=16, multiple_of=8)]
 
     @model_validator(mode="after")
@@ -240,6 +242,7 @@ class Backbone(Section):
     attention_heads: Count
     norm_groups: Count
     caption_dropout: Share
+    loss_weighting: LossWeighting
     ema_decay: Share
     training: Schedule
 
@@ -274,6 +277,7 @@ class TrainA(Section):
     fusion: Literal["mean", "weighted"]
     context_tokens: Literal[1, 7, 11, 77]
     caption_dropout: Share
+    loss_weighting: LossWeighting
     batch_size: Count
     stage_1: AStage
     stage_2: AStage

@@ -23,8 +23,8 @@ BACKBONE = Path("models/backbone")
 class Codec:
     """Mels to latents and on to waveforms.
 
-    `scale_factor` brings latents to unit variance (Rombach et al. 2022, appendix G); `latent_shape` `(C, 10, W)` is
-    that of the training clips.
+    `scale_factor` brings latents to a known standard deviation (Rombach et al. 2022, appendix G, where it is 1);
+    `latent_shape` `(C, 10, W)` is that of the training clips.
     """
 
     vae: Any
@@ -49,15 +49,18 @@ class Codec:
         return waveforms
 
 
-def save_codec(folder: Path, vae: Any, vocoder: dict[str, Tensor], vocoder_size: Vocoder, latents: Tensor) -> None:
+def save_codec(
+    folder: Path, vae: Any, vocoder: dict[str, Tensor], vocoder_size: Vocoder, latents: Tensor, latent_deviation: float
+) -> None:
     """Write the VAE in diffusers' format, BigVGAN's weights, and what builds both again.
 
-    `latents` `[N, C, 10, W]` are the training clips', before scaling.
+    `latents` `[N, C, 10, W]` are the training clips', before scaling; `latent_deviation` is their standard deviation
+    after it.
     """
     vae.save_pretrained(folder / "vae")
     save_file(vocoder, folder / "vocoder.safetensors")
     config = {
-        "scale_factor": 1 / float(latents.std()),
+        "scale_factor": latent_deviation / float(latents.std()),
         "latent_shape": list(latents.shape[1:]),
         "vocoder": vocoder_size.model_dump(),
     }

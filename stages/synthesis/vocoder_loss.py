@@ -1,7 +1,10 @@
-"""What BigVGAN is trained with where there is no discriminator: log-mel and multi-resolution STFT distances.
+"""What BigVGAN is trained with where there is no discriminator: errors of the mel and of spectra of four windows.
 
-The mel term is HiFi-GAN's (Kong et al. 2020, equation 3) on base-10 mels; the STFT terms are Parallel WaveGAN's
-(Yamamoto et al. 2020, equations 4 to 6).
+The mel term is HiFi-GAN's (Kong et al. 2020, equation 3) on base-10 mels, the logarithmic magnitude term Parallel
+WaveGAN's (Yamamoto et al. 2020, equation 6). The third compares the square roots of magnitudes (power-law compression,
+as in Braun and Tashev 2020, "A consolidated view of loss functions for supervised deep learning-based speech
+enhancement"): logarithms give a faint bin the weight of a loud one, so that a tone, which fills few bins, would be
+learned last.
 """
 
 from __future__ import annotations
@@ -12,23 +15,27 @@ from torch import Tensor
 from stages.synthesis.mel import mel_spectrogram
 
 WINDOWS = (256, 512, 1024, 2048)
+COMPRESSED_WEIGHT = 5.0
+LOGARITHMIC_WEIGHT = 0.2
 
 
 def vocoder_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute log-mel error plus the STFT loss, for waveforms `[B, samples]` in [-1, 1]."""
-    # A natural-logarithm mel would weigh ln(10) times as much; the factor keeps the published balance of the two terms.
+    """Mean absolute log10 mel error plus the spectral loss, for waveforms `[B, samples]` in [-1, 1]."""
     mel_error = (mel_spectrogram(predicted) - mel_spectrogram(target)).abs().mean()
-    return 10 * mel_error + multi_resolution_stft_loss(predicted, target)
+    return mel_error + multi_resolution_spectral_loss(predicted, target)
 
 
-def multi_resolution_stft_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Spectral convergence plus log-magnitude error, averaged over the resolutions; waveforms `[B, samples]`."""
+def multi_resolution_spectral_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    """Compressed and logarithmic magnitude errors, averaged over the windows; waveforms `[B, samples]`.
+
+    The compressed error is relative to the batch's mean magnitude, so that it has no unit.
+    """
     total = predicted.new_zeros(())
     for window in WINDOWS:
         magnitude, wanted = _magnitude(predicted, window), _magnitude(target, window)
-        convergence = torch.linalg.norm(wanted - magnitude) / torch.linalg.norm(wanted)
+        compressed_error = (wanted.sqrt() - magnitude.sqrt()).square().mean() / wanted.mean()
         log_error = (torch.log(wanted) - torch.log(magnitude)).abs().mean()
-        total = total + convergence + log_error
+        total = total + COMPRESSED_WEIGHT * compressed_error + LOGARITHMIC_WEIGHT * log_error
     return total / len(WINDOWS)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
+from stages.plumbing.params import LossWeighting
 from stages.synthesis.samplers import alphas_cumprod
 from stages.training.determinism import derive_seed
 
 TIMESTEPS = 1000
+LARGEST_WEIGHT = 5.0
 
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -17,8 +21,8 @@ def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
 
 
-def diffusion_loss(unet: nn.Module, latents: Tensor, context: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """Mean squared error of the noise that the U-Net predicts.
+def noise_errors(unet: nn.Module, latents: Tensor, context: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """Mean squared error `[B]` of the noise that the U-Net predicts for each latent.
 
     Args:
         unet: diffusers' UNet2DConditionModel.
@@ -28,13 +32,32 @@ def diffusion_loss(unet: nn.Module, latents: Tensor, context: Tensor, noise: Ten
         timesteps: integers in 0..999, `[B]`.
     """
     predicted = unet(add_noise(latents, noise, timesteps), timesteps, encoder_hidden_states=context).sample
-    return nn.functional.mse_loss(predicted, noise)
+    errors: Tensor = (predicted - noise).square().mean(dim=(1, 2, 3))
+    return errors
 
 
-def random_diffusion_loss(unet: nn.Module, latents: Tensor, context: Tensor) -> Tensor:
-    """The training loss: noise and timesteps drawn from torch's generator."""
+def random_diffusion_loss(unet: nn.Module, latents: Tensor, context: Tensor, weighting: LossWeighting) -> Tensor:
+    """The training loss: noise and timesteps drawn from torch's generator, timesteps weighted.
+
+    `plain` is Make-An-Audio's squared error of the noise. `clean_latent` is that of the clean latent which the
+    predicted noise implies, see `timestep_weights`.
+    """
     timesteps = torch.randint(TIMESTEPS, (len(latents),))
-    return diffusion_loss(unet, latents, context, torch.randn_like(latents), timesteps)
+    errors = noise_errors(unet, latents, context, torch.randn_like(latents), timesteps)
+    return errors.mean() if weighting == "plain" else (timestep_weights()[timesteps] * errors).mean()
+
+
+@lru_cache(maxsize=1)
+def timestep_weights() -> Tensor:
+    """Weights `[1000]` of mean 1, in proportion to min(1 / SNR, 5) with SNR = a_t / (1 - a_t).
+
+    |x_0 - x_0'|^2 = |e - e'|^2 / SNR (Hang et al. 2023, "Efficient diffusion training via min-SNR weighting strategy",
+    section 3.3). Plain noise error hardly sees the noisiest timesteps, where the context decides what is to sound; a
+    short training would never get to them.
+    """
+    alpha = alphas_cumprod()
+    weights = ((1 - alpha) / alpha).clamp(max=LARGEST_WEIGHT).float()
+    return weights / weights.mean()
 
 
 def drop_context(context: Tensor, empty: Tensor, share: float) -> Tensor:
@@ -44,7 +67,7 @@ def drop_context(context: Tensor, empty: Tensor, share: float) -> Tensor:
 
 
 def fixed_diffusion_loss(unet: nn.Module, latents: Tensor, context: Tensor, draws: int = 4) -> float:
-    """The diffusion loss on one fixed set of noise and timesteps, the same for every network and epoch.
+    """The plain diffusion loss on one fixed set of noise and timesteps, the same for every network and epoch.
 
     Each latent meets `draws` timesteps, spread evenly over the schedule; noise depends on position and draw alone.
     """
@@ -54,5 +77,5 @@ def fixed_diffusion_loss(unet: nn.Module, latents: Tensor, context: Tensor, draw
         noise = torch.randn(latents.shape, generator=generator)
         strata = (torch.arange(count) + draw * count) * TIMESTEPS // (draws * count)
         timesteps = strata[torch.randperm(count, generator=generator)]
-        total += float(diffusion_loss(unet, latents, context, noise, timesteps))
+        total += float(noise_errors(unet, latents, context, noise, timesteps).mean())
     return total / draws
