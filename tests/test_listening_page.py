@@ -94,9 +94,8 @@ def was_cut_short(page, place):
 
 def wait_until_only(page, place):
     page.wait_for_function(
-        "[...document.querySelectorAll('audio')].every((a, i) => a.paused === (i !== place)"
-        " && a.closest('.clip').classList.contains('playing') === (i === place))".replace("place", str(place))
-        + f" && {time_of(place)} > 0"
+        f"[...document.querySelectorAll('audio')].every((a, i) => a.paused === (i !== {place})"
+        f" && a.closest('.clip').classList.contains('playing') === (i === {place})) && {time_of(place)} > 0"
     )
 
 
