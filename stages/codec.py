@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from stages.corpus.clips import accepted_clips, read_waveforms
+from stages.plumbing.audio_format import HOP_LENGTH
 from stages.plumbing.files import replacing_folder, write_json
-from stages.plumbing.params import HOP_LENGTH, load_params
-from stages.plumbing.params import Codec as CodecParams
+from stages.plumbing.model_params import Codec as CodecParams
+from stages.plumbing.params import load_params
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
 from stages.synthesis.bigvgan import BigVGAN

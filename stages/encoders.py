@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from stages.corpus.clips import SPLITS, accepted_clips, heard_key, read_waveforms, seen_key, whole_key
 from stages.evaluation.encoders_report import report_encoders
 from stages.plumbing.files import replacing_folder, write_json
-from stages.plumbing.params import Encoders, load_params
+from stages.plumbing.model_params import Encoders
+from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage

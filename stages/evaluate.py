@@ -34,8 +34,9 @@ from stages.evaluation.scoring import (
     score_clips,
     summarize,
 )
+from stages.plumbing.experiment_params import Evaluate
 from stages.plumbing.files import read_json, replacing_folder, write_json, write_tsv
-from stages.plumbing.params import Evaluate, load_params
+from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage

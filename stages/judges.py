@@ -31,7 +31,8 @@ from stages.evaluation.scorers import (
     source_recall,
 )
 from stages.plumbing.files import replacing_folder, write_json
-from stages.plumbing.params import Judges, load_params
+from stages.plumbing.model_params import Judges
+from stages.plumbing.params import load_params
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
 from stages.towers.clap import Tokenizer, word_pieces, write_vocabulary

@@ -18,8 +18,10 @@ from stages.corpus.readers import Rejected, read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip
 from stages.corpus.signals import Waveform, generator
 from stages.corpus.soundworld import soundworld
+from stages.plumbing.audio_format import SAMPLE_RATE
+from stages.plumbing.data_params import Prepare
 from stages.plumbing.files import replacing_folder, write_jsonl
-from stages.plumbing.params import SAMPLE_RATE, Prepare, load_params
+from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage

@@ -13,8 +13,9 @@ from typing import Any
 
 from stages.imagery.checks import image_problems
 from stages.language.text import text_problems
+from stages.plumbing.data_params import Quality
 from stages.plumbing.files import read_jsonl, replacing_folder, write_json, write_jsonl
-from stages.plumbing.params import Quality, load_params
+from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from stages.corpus.clips import Row, accepted_clips
 from stages.experiments.embeddings import Embeddings, load_embeddings
 from stages.experiments.store import context_a, context_b, load_a, load_b
+from stages.plumbing.experiment_params import Sample
 from stages.plumbing.files import replacing_folder, write_jsonl
-from stages.plumbing.params import Sample, load_params
+from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage

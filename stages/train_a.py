@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from stages.experiments.embeddings import Embeddings, load_embeddings
 from stages.experiments.store import MODELS, build_a, context_a, save_experiment
+from stages.plumbing.experiment_params import AStage, TrainA
 from stages.plumbing.files import replacing_folder, write_json, write_tsv
-from stages.plumbing.params import AStage, TrainA, load_params
+from stages.plumbing.params import load_params
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
 from stages.synthesis.store import load_unet

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.plumbing.params import Vocoder
+from stages.plumbing.model_params import Vocoder
 from stages.synthesis.bigvgan import BigVGAN, read_generator
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -20,8 +20,8 @@ from stages.corpus.esc_captions import caption_of, categories, third_person
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip, loudest_window
 from stages.corpus.signals import generator
+from stages.plumbing.data_params import Prepare
 from stages.plumbing.files import read_jsonl
-from stages.plumbing.params import Prepare
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 20480

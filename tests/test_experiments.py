@@ -11,7 +11,7 @@ from stages.experiments.embeddings import Embeddings, load_embeddings, save_embe
 from stages.experiments.fusion import Fusion
 from stages.experiments.projection import ContextProjection
 from stages.experiments.store import build_a, build_b, context_a, context_b, load_a, load_b, save_experiment
-from stages.plumbing.params import LossWeights
+from stages.plumbing.experiment_params import LossWeights
 
 SEED_WEIGHTS = LossWeights(mse=2.0, cosine=1.0)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.plumbing.params import Backbone, Schedule
+from stages.plumbing.model_params import Backbone, Schedule
 from stages.synthesis.make_an_audio import unet_weights
 from stages.synthesis.unet import build_unet
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stages.plumbing.params import Vae
+from stages.plumbing.model_params import Vae
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 
 SMALL = Vae(

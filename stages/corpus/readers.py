@@ -17,7 +17,7 @@ from typing import Any
 
 from stages.corpus.esc_captions import categories
 from stages.corpus.signals import generator
-from stages.plumbing.params import Prepare
+from stages.plumbing.data_params import Prepare
 
 SPLITS = {
     "train": "train",

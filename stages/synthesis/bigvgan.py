@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.plumbing.params import Vocoder
+from stages.plumbing.model_params import Vocoder
 from stages.synthesis.mel import MEL_BANDS
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stages.plumbing.files import read_json, write_json
-from stages.plumbing.params import Vocoder
+from stages.plumbing.model_params import Vocoder
 from stages.synthesis.bigvgan import BigVGAN, read_generator
 from stages.synthesis.vae import decode_latent, encode_mel
 

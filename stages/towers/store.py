@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stages.plumbing.files import read_json, write_json
-from stages.plumbing.params import ClapSize, ImageBindSize
+from stages.plumbing.model_params import ClapSize, ImageBindSize
 from stages.towers.clap import Clap, Tokenizer
 from stages.towers.imagebind import build_imagebind
 

@@ -1,0 +1,79 @@
+"""Sections of params.yaml from captioned audio to accepted pairs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from stages.plumbing.audio_format import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
+from stages.plumbing.section import Count, Positive, Section, Seed, Share
+
+
+class Prepare(Section):
+    """`prepare`: which captioned audio, how many clips, how it is split."""
+
+    seed: Seed
+    corpus: Literal["soundworld", "audiofolder", "esc10", "esc50"]
+    folder: str
+    clips: Annotated[int, Field(ge=0)]
+    clip_seconds: Positive
+    compositions: Share
+    valid_share: Share
+    test_share: Share
+
+    @model_validator(mode="after")
+    def _possible(self) -> Prepare:
+        samples = self.clip_seconds * SAMPLE_RATE
+        block = HOP_LENGTH * VAE_DOWNSAMPLING
+        if abs(samples / block - round(samples / block)) > 1e-6:
+            raise ValueError(
+                f"clip_seconds={self.clip_seconds} is no multiple of {block / SAMPLE_RATE} s, which the "
+                "latent's width needs; take 2.56, 5.12 or 9.984"
+            )
+        if self.valid_share + self.test_share >= 1:
+            raise ValueError(
+                f"valid_share + test_share = {self.valid_share + self.test_share:g} leaves nothing to "
+                "train on; keep their sum below 1"
+            )
+        if self.corpus == "soundworld" and self.clips < 1:
+            raise ValueError("clips=0 means 'all', which soundworld has no end of; name a number")
+        return self
+
+
+class Decompose(Section):
+    """`decompose`: how a caption is split into what is seen and what is heard."""
+
+    backend: Literal["rules"]
+    min_words: Count
+    max_words: Count
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Decompose:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words={self.min_words} exceeds max_words={self.max_words}; no caption would fit")
+        return self
+
+
+class Images(Section):
+    """`images`: who paints the visual parts."""
+
+    seed: Seed
+    backend: Literal["pictograms"]
+    size: Annotated[int, Field(ge=64)]
+
+
+class Quality(Section):
+    """`quality`: which pairs of parts and which images are good enough."""
+
+    min_words: Count
+    max_words: Count
+    min_image_size: Count
+    min_image_deviation: Positive
+    max_reject_rate: Share
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Quality:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words={self.min_words} exceeds max_words={self.max_words}; no caption could pass")
+        return self
