@@ -5,8 +5,8 @@ Reads:   data/quality/accepted.jsonl, data/corpus/
 Writes:  models/codec/, metrics/codec.json
 Runtime: about 5 minutes on 2 cores.
 
-The VAE learns by absolute mel error and a small KL term. BigVGAN learns without discriminators, by errors of mels
-and spectra; half of its batches hold mels as the VAE decodes them, which is what it will be given.
+The VAE learns by mel error and a small KL term. BigVGAN learns without discriminators, by errors of mels and spectra;
+half of its batches hold mels as the VAE decodes them, which is what it will be given.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from stages.synthesis.bigvgan import BigVGAN
 from stages.synthesis.mel import mel_spectrogram
 from stages.synthesis.store import CODEC, load_codec, save_codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
-from stages.synthesis.vocoder_loss import vocoder_loss
+from stages.synthesis.codec_losses import mel_error, vocoder_loss
 from stages.training.determinism import batch_indices, be_deterministic, derive_seed
 from stages.training.loop import Row, Trained, train
 from stages.training.work import remove_work, work_folder
@@ -59,17 +59,16 @@ def main() -> None:
 
 
 def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: CodecParams, work: Path) -> Trained:
-    """Absolute mel error plus `kl_weight` times the KL divergence per latent value."""
+    """Mel error plus `kl_weight` times the KL divergence per latent value."""
     schedule, frames = params.vae_training, params.vae.segment_frames
-    # Raw log mels lie far from zero; the output starts at their mean instead of learning it.
-    nn.init.constant_(vae.decoder.conv_out.bias, float(mels.mean()))
+    start_near_the_mean(vae, mels)
 
     def loss(update: int) -> Tensor:
         batch = batch_indices(update, len(mels), schedule.batch_size, params.seed, "vae")
         starts = segment_starts(len(batch), mels.shape[2], frames, params.seed, update)
         mel = cut(mels[batch], starts, frames)[:, None]
         posterior = vae.encode(mel).latent_dist
-        error = (vae.decode(posterior.sample()).sample - mel).abs().mean()
+        error = mel_error(vae.decode(posterior.sample()).sample, mel)
         kl_divergence = posterior.kl().mean() / posterior.mean[0].numel()
         total: Tensor = error + params.vae.kl_weight * kl_divergence
         return total
@@ -90,6 +89,21 @@ def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: CodecParams, w
         validate=validate,
         ema_decay=0.98,
     )
+
+
+def start_near_the_mean(vae: Any, mels: Tensor) -> None:
+    """Let the VAE start as if mels were standardised, its residual branches silent (Goyal et al. 2017, section 5.1).
+
+    Raw log mels lie far from zero: without this the first updates would go into learning their mean.
+    """
+    with torch.no_grad():
+        nn.init.constant_(vae.decoder.conv_out.bias, float(mels.mean()))
+        enter = vae.encoder.conv_in
+        enter.weight.div_(mels.std())
+        enter.bias.sub_(enter.weight.sum(dim=(1, 2, 3)) * mels.mean())
+        for name, parameter in vae.named_parameters():
+            if ".resnets." in name and ".conv2." in name:
+                parameter.zero_()
 
 
 def train_vocoder(

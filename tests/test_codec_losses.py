@@ -1,8 +1,8 @@
-"""BigVGAN's training loss: no error for the same sound, and a tone that is missing counts."""
+"""The codec's training losses: no error for the same sound, and a tone that is missing counts."""
 
 import torch
 
-from stages.synthesis.vocoder_loss import vocoder_loss
+from stages.synthesis.codec_losses import mel_error, vocoder_loss
 
 TIME = torch.arange(8192) / 16_000
 
@@ -32,3 +32,13 @@ def test_silence_has_finite_gradients():
     vocoder_loss(silent, (tone() + noise(0)).repeat(2, 1)).backward()
     assert silent.grad is not None
     assert torch.isfinite(silent.grad).all()
+
+
+def test_a_line_that_is_missing_costs_more_than_noise_of_the_same_absolute_error():
+    target = torch.zeros(1, 80, 20)
+    line = target.clone()
+    line[:, 40] = 1.6
+    noise = torch.full_like(target, 0.02)
+    assert torch.isclose(line.abs().mean(), noise.abs().mean())
+    assert float(mel_error(line, target)) > 3 * float(mel_error(noise, target))
+    assert float(mel_error(target, target)) == 0

@@ -1,10 +1,12 @@
-"""What BigVGAN is trained with where there is no discriminator: errors of the mel and of spectra of four windows.
+"""What the codec is trained with where there is no discriminator: errors of the mel and of spectra of four windows.
 
-The mel term is HiFi-GAN's (Kong et al. 2020, equation 3) on base-10 mels, the logarithmic magnitude term Parallel
-WaveGAN's (Yamamoto et al. 2020, equation 6). The third compares the square roots of magnitudes (power-law compression,
-as in Braun and Tashev 2020, "A consolidated view of loss functions for supervised deep learning-based speech
-enhancement"): logarithms give a faint bin the weight of a loud one, so that a tone, which fills few bins, would be
-learned last.
+The absolute mel error is HiFi-GAN's (Kong et al. 2020, equation 3) on base-10 mels. Alone it would teach tones last: a
+tone fills few bands, and an absolute error weighs its loss like the noise that no codec can follow. The squared error
+weighs it by how far it is off.
+
+The logarithmic magnitude term is Parallel WaveGAN's (Yamamoto et al. 2020, equation 6). The last compares the square
+roots of magnitudes (power-law compression, as in Braun and Tashev 2020, "A consolidated view of loss functions for
+supervised deep learning-based speech enhancement"): logarithms give a faint bin the weight of a loud one.
 """
 
 from __future__ import annotations
@@ -14,15 +16,24 @@ from torch import Tensor
 
 from stages.synthesis.mel import mel_spectrogram
 
+SQUARED_WEIGHT = 4.0
+SPECTRAL_WEIGHT = 0.5
 WINDOWS = (256, 512, 1024, 2048)
 COMPRESSED_WEIGHT = 5.0
 LOGARITHMIC_WEIGHT = 0.2
 
 
+def mel_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error plus 4 times the mean squared error of log10 mels of one shape."""
+    difference = predicted - target
+    error: Tensor = difference.abs().mean() + SQUARED_WEIGHT * difference.square().mean()
+    return error
+
+
 def vocoder_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute log10 mel error plus the spectral loss, for waveforms `[B, samples]` in [-1, 1]."""
-    mel_error = (mel_spectrogram(predicted) - mel_spectrogram(target)).abs().mean()
-    return mel_error + multi_resolution_spectral_loss(predicted, target)
+    """Mel error plus half the spectral loss, for waveforms `[B, samples]` in [-1, 1]."""
+    error = mel_error(mel_spectrogram(predicted), mel_spectrogram(target))
+    return error + SPECTRAL_WEIGHT * multi_resolution_spectral_loss(predicted, target)
 
 
 def multi_resolution_spectral_loss(predicted: Tensor, target: Tensor) -> Tensor:
