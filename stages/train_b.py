@@ -5,7 +5,8 @@ Reads:   data/embeddings/, models/backbone/ (to measure, not to train)
 Writes:  models/experiment_b/, metrics/train_b.json, metrics/curves/train_b.tsv
 Runtime: about 30 s on 2 cores.
 
-The loss is 2.0 MSE + 1.0 (1 - cosine) against CLAP's token features. Each epoch also measures the U-Net's diffusion
+The loss is 2.0 MSE + 1.0 (1 - cosine) against CLAP's token features; the best weights are those of its lowest value on
+the validation split. Each epoch also measures the U-Net's diffusion
 loss under the predicted tokens, on the noise that experiment A is measured on: that is what compares the two.
 """
 
@@ -29,7 +30,7 @@ from stages.training.diffusion import fixed_diffusion_loss
 from stages.training.loop import Row, train
 from stages.training.work import remove_work, work_folder
 
-CRITERION = "validation_diffusion_loss"
+CRITERION = "validation_loss"
 
 
 def main() -> None:
@@ -60,8 +61,8 @@ def main() -> None:
         predicted = context_b(network, valid.text, valid.image)
         centred, truth = (predicted - mean_tokens).flatten(1), (valid.clap_tokens - mean_tokens).flatten(1)
         return {
-            "validation_loss": float(alignment_loss(predicted, valid.clap_tokens, params.loss_weights)),
-            CRITERION: fixed_diffusion_loss(unet, valid.latents, predicted),
+            CRITERION: float(alignment_loss(predicted, valid.clap_tokens, params.loss_weights)),
+            "validation_diffusion_loss": fixed_diffusion_loss(unet, valid.latents, predicted),
             **alignment_report(predicted, valid.clap_tokens, valid.clap_lengths),
             "retrieval_recall_at_1": recall_at(centred, truth, 1),
         }
@@ -92,9 +93,10 @@ def main() -> None:
         baseline_loss = fixed_diffusion_loss(unet, valid.latents, baseline)
     metrics = {
         "best_epoch": best["epoch"],
-        "best_validation_diffusion_loss": round(best[CRITERION], 4),
-        "last_validation_diffusion_loss": round(curve[-1][CRITERION], 4),
-        "last_validation_loss": round(curve[-1]["validation_loss"], 4),
+        "best_validation_loss": round(best[CRITERION], 4),
+        "last_validation_loss": round(curve[-1][CRITERION], 4),
+        "best_validation_diffusion_loss": round(best["validation_diffusion_loss"], 4),
+        "last_validation_diffusion_loss": round(curve[-1]["validation_diffusion_loss"], 4),
         "updates": curve[-1]["updates"],
         "teraflops": round(curve[-1]["teraflops"], 3),
         **{name: round(best[name], 4) for name in [*baseline_report, "retrieval_recall_at_1"]},
