@@ -11,6 +11,8 @@ from stages.synthesis.unet import build_unet
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = Backbone(
+    source="trained",
+    weights="models/pretrained/none",
     seed=1,
     channels=[32, 64],
     layers_per_block=1,
