@@ -22,7 +22,7 @@ from stages.plumbing.tracking import log_stage
 from stages.synthesis.mel import mel_spectrogram
 from stages.synthesis.store import Codec, load_codec
 from stages.towers import imagebind as ib
-from stages.towers.clap import Clap, Tokenizer, token_counts
+from stages.towers.clap import TextEncoder, TextTokenizer, token_counts
 from stages.towers.contrastive import Row
 from stages.towers.store import load_clap, load_imagebind
 
@@ -51,8 +51,8 @@ def embed_split(
     split: str,
     text_field: str,
     imagebind: torch.nn.Module,
-    clap: Clap,
-    tokenizer: Tokenizer,
+    clap: TextEncoder,
+    tokenizer: TextTokenizer,
     codec: Codec,
 ) -> Embeddings:
     """All tensors of a split; `text_field` names what ImageBind reads."""
@@ -64,7 +64,7 @@ def embed_split(
         parts["text"].append(ib.embed_texts(imagebind, ib.tokenize([row[text_field] for row in batch])))
         parts["image"].append(ib.embed_images(imagebind, images))
         parts["clap"].append(clap.token_features(tokens))
-        parts["lengths"].append(token_counts(tokens))
+        parts["lengths"].append(token_counts(tokens, tokenizer.padding))
         parts["latents"].append(codec.encode(mel_spectrogram(read_waveforms(batch))))
     joined = {name: torch.cat(tensors).contiguous() for name, tensors in parts.items()}
     return Embeddings(

@@ -19,10 +19,11 @@ from stages.plumbing.params import load_params
 from stages.towers import imagebind as ib
 from stages.towers.clap import Clap, TextTower, Tokenizer, token_counts, word_pieces, write_vocabulary
 from stages.towers.contrastive import contrastive_loss, equal_pairs, hard_partners, key_codes, with_hard_partners
-from stages.towers.store import load_clap, load_imagebind, save_encoders
+from stages.towers.store import load_imagebind, load_trained_clap, save_encoders
 
 GOLDEN = Path(__file__).parent / "golden"
 SMOKE = load_params(Path(__file__).parent.parent / "presets/smoke.yaml").encoders
+assert SMOKE.source == "trained"
 
 
 def test_text_tower_is_make_an_audios():
@@ -133,10 +134,11 @@ def test_key_codes_number_equal_keys_equally():
 def test_encoders_come_back_from_their_folder(tmp_path):
     torch.manual_seed(0)
     write_vocabulary(tmp_path / "vocab.txt", word_pieces(["a bell rings"]))
+    assert SMOKE.source == "trained"
     tokenizer = Tokenizer(tmp_path / "vocab.txt")
     imagebind, clap = ib.build_imagebind(SMOKE.imagebind).eval(), Clap(SMOKE.clap, tokenizer.vocabulary).eval()
     save_encoders(tmp_path, imagebind.state_dict(), SMOKE.imagebind, clap.state_dict(), SMOKE.clap)
-    again, (clap_again, tokenizer_again) = load_imagebind(tmp_path), load_clap(tmp_path)
+    again, (clap_again, tokenizer_again) = load_imagebind(tmp_path), load_trained_clap(tmp_path)
     tokens = tokenizer_again(["a bell rings"])
     with torch.no_grad():
         assert torch.equal(clap_again.token_features(tokens), clap.token_features(tokens))

@@ -207,7 +207,7 @@ class Backbone(Section):
 
 
 class PretrainedBackbone(Section):
-    """`backbone` by published weights: Make-An-Audio's U-Net, from the folder `weights`; these do not tell its heads."""
+    """`backbone` by published weights, from the folder `weights`: Make-An-Audio's U-Net; they do not tell its heads."""
 
     source: Literal["pretrained"]
     weights: str

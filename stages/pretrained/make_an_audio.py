@@ -11,7 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stages.pretrained.weights import read_weights, some, without_prefix
+from stages.pretrained.fitting import some, without_prefix
+from stages.pretrained.reading import read_weights
 
 CHECKPOINTS = ("maa1_full.ckpt", "maa1_caps.ckpt")
 UNET = "model.diffusion_model."

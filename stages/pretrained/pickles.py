@@ -21,7 +21,20 @@ RUNS_CODE = {
     "posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys", "urllib", "webbrowser",
 }  # fmt: skip
 RUNS_CODE_BUILTINS = {"__import__", "breakpoint", "compile", "eval", "exec", "input", "open"}
-PLAIN_BUILTINS = {"bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "set", "slice", "str", "tuple"}
+PLAIN_BUILTINS = {
+    "bool",
+    "bytes",
+    "complex",
+    "dict",
+    "float",
+    "frozenset",
+    "int",
+    "list",
+    "set",
+    "slice",
+    "str",
+    "tuple",
+}
 REBUILDING = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter"}
 
 
@@ -50,7 +63,7 @@ class Placeholder:
     def add(self, item: Any) -> None:
         """Forget the item."""
 
-    def __call__(self, *arguments: Any, **named: Any) -> Placeholder:
+    def __call__(self, *arguments: Any, **named: Any) -> Placeholder:  # noqa: ARG002
         """Be called without doing anything."""
         return Placeholder()
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.plumbing.model_params import GeneratorOptions, Vocoder
-from stages.pretrained.weights import load_exactly
+from stages.pretrained.fitting import load_exactly
 from stages.synthesis.mel import MEL_BANDS
 
 
@@ -123,7 +123,8 @@ class Snake(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Apply the activation."""
-        alpha, beta = self.alpha, self.alpha if self.beta is None else self.beta
+        alpha: Tensor = self.alpha
+        beta: Tensor = self.alpha if self.beta is None else self.beta
         if self.log_scale:
             alpha, beta = alpha.exp(), beta.exp()
         return torch.addcmul(hidden, torch.sin(hidden * alpha[:, None]).square(), 1 / (beta[:, None] + 1e-9))

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stages.pretrained.weights import load_exactly
+from stages.pretrained.fitting import load_exactly
 
 UNET_PREFIX = "model.diffusion_model."
 OUTSIDE_BLOCKS = {
@@ -50,7 +50,7 @@ NORM_GROUPS = 32
 
 
 def read_unet(weights: Mapping[str, Tensor], heads: int | Sequence[int], origin: str | Path) -> Any:
-    """diffusers' UNet2DConditionModel of the sizes that the weights have, with the weights, in evaluation mode.
+    """Make-An-Audio's U-Net as diffusers' UNet2DConditionModel, of the weights' sizes, for evaluation.
 
     Args:
         weights: by Make-An-Audio's names.
@@ -118,7 +118,7 @@ def unet_weights(checkpoint: Mapping[str, Tensor], layers_per_block: int) -> dic
 
 
 def read_vae(weights: Mapping[str, Tensor], origin: str | Path) -> Any:
-    """diffusers' AutoencoderKL of the sizes that the weights have, with the weights, in evaluation mode.
+    """Make-An-Audio's VAE as diffusers' AutoencoderKL, of the weights' sizes, for evaluation.
 
     Raises ValueError for weights that are missing, unknown or of another shape, or no VAE of this kind.
     """

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stages.plumbing.files import read_json, write_json
-from stages.plumbing.model_params import Vocoder
-from stages.synthesis.bigvgan import BigVGAN, read_generator
+from stages.plumbing.model_params import GeneratorOptions, Vocoder
+from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
 from stages.synthesis.vae import decode_latent, encode_mel
 
 CODEC = Path("models/codec")
@@ -57,13 +57,17 @@ def save_codec(
     `latents` `[N, C, 10, W]` are the training clips', before scaling; `latent_deviation` is their standard deviation
     after it.
     """
+    scale_factor = latent_deviation / float(latents.std())
+    write_codec(folder, vae, vocoder, options_of(vocoder_size), scale_factor, list(latents.shape[1:]))
+
+
+def write_codec(
+    folder: Path, vae: Any, vocoder: dict[str, Tensor], options: GeneratorOptions, scale_factor: float, shape: list[int]
+) -> None:
+    """Write VAE and vocoder with what builds them again; `shape` `(C, 10, W)` is that of the clips' latents."""
     vae.save_pretrained(folder / "vae")
     save_file(vocoder, folder / "vocoder.safetensors")
-    config = {
-        "scale_factor": latent_deviation / float(latents.std()),
-        "latent_shape": list(latents.shape[1:]),
-        "vocoder": vocoder_size.model_dump(),
-    }
+    config = {"scale_factor": scale_factor, "latent_shape": shape, "vocoder": options.model_dump()}
     write_json(folder / "config.json", config)
 
 
@@ -72,7 +76,8 @@ def load_codec(folder: Path = CODEC) -> Codec:
     from diffusers import AutoencoderKL
 
     config = read_json(folder / "config.json")
-    vocoder = read_generator(Vocoder.model_validate(config["vocoder"]), load_file(folder / "vocoder.safetensors"))
+    options = GeneratorOptions.model_validate(config["vocoder"])
+    vocoder = read_generator(options, load_file(folder / "vocoder.safetensors"))
     vae = AutoencoderKL.from_pretrained(folder / "vae", local_files_only=True).eval().requires_grad_(False)
     return Codec(vae, vocoder.requires_grad_(False), config["scale_factor"], tuple(config["latent_shape"]))
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from stages.plumbing.model_params import ClapSize
-from stages.pretrained.weights import load_exactly
 
 TEXT_TOKENS = 77
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -102,26 +101,6 @@ def bert_config(weights: Mapping[str, Tensor], origin: str | Path, heads: int | 
         }
     except KeyError as error:
         raise ValueError(f"{origin}: no weight named {error.args[0]}, so no text tower of this kind") from None
-
-
-def read_text_tower(weights: Mapping[str, Tensor], origin: str | Path, heads: int | None = None) -> TextTower:
-    """Make-An-Audio's text tower of the sizes that the weights have, with the weights, in evaluation mode.
-
-    Args:
-        weights: by the names below `cond_stage_model.caption_encoder.`.
-        origin: the file, for messages.
-        heads: of attention; left out, BERT's own 64 dimensions a head.
-
-    Raises:
-        ValueError: weights that are missing, unknown or of another shape.
-    """
-    base = {name.removeprefix("base."): value for name, value in weights.items() if name.startswith("base.")}
-    config = bert_config(base, origin, heads)
-    if "projection.linear1.weight" not in weights:
-        raise ValueError(f"{origin}: no weight named projection.linear1.weight, so no text tower of MS-CLAP's kind")
-    tower = TextTower(config, len(weights["projection.linear1.weight"]))
-    load_exactly(tower, weights, origin)
-    return tower.eval()
 
 
 class AudioTower(nn.Module):

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from stages.plumbing.model_params import ImageBindSize, TowerSize
-from stages.pretrained.weights import fitted
 
 IMAGE_SIZE = 224
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -31,7 +31,6 @@ AUDIO_MEAN, AUDIO_DEVIATION = -4.268, 9.138
 AUDIO_MEL_BINS = 128
 AUDIO_FRAMES = 256
 MODALITIES = ("text", "vision", "audio")
-PUBLISHED_MODALITIES = (*MODALITIES, "depth", "thermal", "imu")
 PUBLISHED_AUDIO_STRIDE, PUBLISHED_AUDIO_FRAMES = 10, 204
 PUBLISHED_AUDIO_SECONDS, PUBLISHED_AUDIO_CLIPS = 2, 3
 PARTS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors")
@@ -48,6 +47,20 @@ def _module(name: str) -> Any:
         package.__path__ = list(spec.submodule_search_locations)
         sys.modules["imagebind"] = package
     return importlib.import_module(f"imagebind.models.{name}")
+
+
+class WithoutMemory(TorchFunctionMode):
+    """Within it, networks are built on the meta device: their weights have shapes and no memory.
+
+    Not `torch.device("meta")`, under which ImageBind cannot be built: it computes with a small tensor as it goes.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Send what becomes weights to the meta device, and let the rest be."""
+        named = dict(kwargs or {})
+        if function in (torch.empty, torch.zeros, torch.ones, torch.randn):
+            named.setdefault("device", "meta")
+        return function(*args, **named)
 
 
 def build_imagebind(
@@ -95,19 +108,6 @@ def build_imagebind(
             if modality not in modalities:
                 del towers[modality]
     return model
-
-
-def published_weights(
-    weights: Mapping[str, Tensor], size: ImageBindSize, modalities: Sequence[str], origin: str | Path
-) -> dict[str, Tensor]:
-    """Of a published checkpoint the weights of some towers, each in its place in a model of `size`.
-
-    The other towers' weights are left out; anything else that is unknown, missing or of another shape is a ValueError.
-    """
-    with torch.device("meta"):
-        model = build_imagebind(size, modalities, PUBLISHED_AUDIO_STRIDE, PUBLISHED_AUDIO_FRAMES)
-    others = tuple(f"{part}.{name}." for part in PARTS for name in PUBLISHED_MODALITIES if name not in modalities)
-    return fitted(model, {name: value for name, value in weights.items() if not name.startswith(others)}, origin)
 
 
 @cache

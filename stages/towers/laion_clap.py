@@ -13,37 +13,22 @@ import importlib.util
 import json
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stages.pretrained.weights import load_exactly, read_weights
-from stages.towers.clap import TEXT_TOKENS, bert_config
+from stages.pretrained.fitting import load_exactly, without_prefix
+from stages.pretrained.reading import read_weights
+from stages.towers.clap import bert_config
+from stages.towers.roberta import PADDING, ROBERTA, RobertaTower
 
-PADDING = 1
 SAMPLE_RATE = 48_000
 SAMPLES = 480_000
 PACKAGE = "laion_clap_module"
 AUDIO_TOWERS = {96: "HTSAT-tiny", 128: "HTSAT-base", 256: "HTSAT-large"}
-ROBERTA = {"layer_norm_eps": 1e-5, "pad_token_id": PADDING, "bos_token_id": 0, "eos_token_id": 2}
-
-
-class RobertaTower(nn.Module):
-    """RoBERTa's hidden states of all 77 tokens, padding masked as LAION-CLAP masks it: `[B, 77]` to `[B, 77, D]`."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__()
-        from transformers import RobertaConfig, RobertaModel
-
-        self.base = RobertaModel(RobertaConfig(**config, **ROBERTA))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Token ids to hidden states."""
-        hidden: Tensor = self.base(input_ids=tokens, attention_mask=(tokens != PADDING).long()).last_hidden_state
-        return hidden
 
 
 class LaionClap(nn.Module):
@@ -75,25 +60,6 @@ class LaionClap(nn.Module):
         return nn.functional.normalize(self.model.audio_projection(hidden), dim=-1)
 
 
-class RobertaTokenizer:
-    """RoBERTa's byte-pair tokenizer from a folder with `vocab.json` and `merges.txt`, always 77 tokens."""
-
-    padding = PADDING
-
-    def __init__(self, folder: str | Path) -> None:
-        from transformers import RobertaTokenizer as Published
-
-        for name in ("vocab.json", "merges.txt"):
-            if not (Path(folder) / name).is_file():
-                raise ValueError(f"{folder}/{name}: no such file; `bind-an-audio weights` says where it comes from")
-        self._roberta = Published.from_pretrained(str(folder), local_files_only=True)
-
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids `[B, 77]`, padded with 1."""
-        encoded = self._roberta(list(texts), padding="max_length", truncation=True, max_length=TEXT_TOKENS)
-        return torch.tensor(encoded["input_ids"], dtype=torch.long)
-
-
 def read_laion_weights(path: str | Path) -> dict[str, Tensor]:
     """A published checkpoint's weights without the `module.` of distributed training.
 
@@ -107,9 +73,7 @@ def read_laion_weights(path: str | Path) -> dict[str, Tensor]:
 
 def read_roberta_tower(weights: Mapping[str, Tensor], origin: str | Path) -> tuple[RobertaTower, dict[str, Any]]:
     """The text tower alone, with its weights, in evaluation mode, and the sizes that build it again."""
-    branch = {
-        name.removeprefix("text_branch."): value for name, value in weights.items() if name.startswith("text_branch.")
-    }
+    branch = without_prefix(weights, "text_branch.")
     config = bert_config(branch, origin)
     tower = RobertaTower(config)
     load_exactly(tower.base, branch, origin)
@@ -126,8 +90,10 @@ def read_laion_clap(path: str | Path) -> LaionClap:
     weights = read_laion_weights(path)
     width = len(weights.get("audio_branch.patch_embed.proj.weight", ()))
     if width not in AUDIO_TOWERS:
-        raise ValueError(f"{path}: no audio tower that is known; take a checkpoint of {', '.join(AUDIO_TOWERS.values())}")
-    branch = {name.removeprefix("text_branch."): value for name, value in weights.items() if "text_branch." in name}
+        raise ValueError(
+            f"{path}: no audio tower that is known; take a checkpoint of {', '.join(AUDIO_TOWERS.values())}"
+        )
+    branch = without_prefix(weights, "text_branch.")
     roberta = RobertaConfig(**bert_config(branch, path), **ROBERTA)
     module = _module("model")
     sizes = json.loads((Path(module.__file__).parent / "model_configs" / f"{AUDIO_TOWERS[width]}.json").read_text())
