@@ -34,10 +34,17 @@ def read_weights(path: str | Path, within: Sequence[str] = ()) -> dict[str, Tens
     weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     if not weights:
         raise ValueError(f"{path}: holds no weights by name; is this the checkpoint and not something beside it?")
-    broken = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    broken = [name for name, value in weights.items() if value.is_floating_point() and not _is_sound(name, value)]
     if broken:
         raise ValueError(f"{path}: weights that are not finite: {some(broken)}; get the file again")
     return weights
+
+
+def _is_sound(name: str, value: Tensor) -> bool:
+    """Every number finite; an attention mask, which some checkpoints carry, may hold minus infinity."""
+    if name.endswith(".mask"):
+        value = value[value != float("-inf")]
+    return bool(value.isfinite().all())
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -59,7 +59,7 @@ class WithoutMemory(TorchFunctionMode):
         """Send what becomes weights to the meta device, and let the rest be."""
         named = dict(kwargs or {})
         if function in (torch.empty, torch.zeros, torch.ones, torch.randn):
-            named.setdefault("device", "meta")
+            named["device"] = named.get("device") or "meta"
         return function(*args, **named)
 
 
