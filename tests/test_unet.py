@@ -96,7 +96,10 @@ def test_every_published_unet_weight_has_its_place_at_full_size():
 
 def ldm_shapes(channels, layers, attends, depth, context):
     """Names and shapes of latent diffusion's U-Net, as far as sizes are read off them."""
-    shapes = {"input_blocks.0.0.weight": (channels[0], 4, 3, 3), "out.2.weight": (4, channels[0], 3, 3)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "input_blocks.0.0.weight": (channels[0], 4, 3, 3),
+        "out.2.weight": (4, channels[0], 3, 3),
+    }
     block = 1
     for level, width in enumerate(channels):
         for _ in range(layers):

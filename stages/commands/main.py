@@ -11,6 +11,7 @@ from stages.plumbing.running import run
 
 COMMANDS = {
     "generate": "make a clip from a text, an image or both, with the trained weights",
+    "weights": "list, fetch and verify the published weights that a parameter file needs",
     "sync": "log DVC's commits and experiments into MLflow, each exactly once",
     "show": "print the metrics table, and where the listening page and MLflow's store are",
     "decomposition-report": "count how a file of captions fares in decomposition",
