@@ -82,7 +82,15 @@ def sha256(path: Path) -> str:
 
 
 def _published(entry: dict[str, Any], folder: Path) -> Published:
-    known: list[Any] = [entry.get(name) for name in ("what", "megabytes", "licence", "sha256")]
     return Published(
-        folder, entry["path"], entry.get("or"), *known, entry.get("repository"), entry.get("url"), entry.get("page")
+        folder=folder,
+        name=entry["path"],
+        other=entry.get("or"),
+        what=entry["what"],
+        megabytes=entry["megabytes"],
+        licence=entry["licence"],
+        sha256=entry["sha256"],
+        repository=entry.get("repository"),
+        url=entry.get("url"),
+        page=entry.get("page"),
     )

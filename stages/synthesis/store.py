@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from stages.plumbing.audio_format import HOP_LENGTH, VAE_DOWNSAMPLING
 from stages.plumbing.files import read_json, write_json
 from stages.plumbing.model_params import GeneratorOptions, Vocoder
 from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
@@ -17,11 +18,12 @@ from stages.synthesis.vae import decode_latent, encode_mel
 
 CODEC = Path("models/codec")
 BACKBONE = Path("models/backbone")
+VOCODED_SAMPLES = 32 * 40_960
 
 
 @dataclass(frozen=True)
 class Codec:
-    """Mels to latents and on to waveforms.
+    """Mels to latents and on to waveforms; it computes where its networks lie and answers on the CPU.
 
     `scale_factor` brings latents to a known standard deviation (Rombach et al. 2022, appendix G, where it is 1);
     `latent_shape` `(C, 10, W)` is that of the training clips.
@@ -35,18 +37,27 @@ class Codec:
     @torch.no_grad()
     def encode(self, mel: Tensor) -> Tensor:
         """Log10 mels `[B, 80, T]` to scaled latents `[B, C, 10, T / 8]`."""
-        return encode_mel(self.vae, mel) * self.scale_factor
+        return encode_mel(self.vae, mel.to(self.vae.device)).cpu() * self.scale_factor
 
     @torch.no_grad()
     def decode_mel(self, latents: Tensor) -> Tensor:
         """Scaled latents `[B, C, 10, W]` to log10 mels `[B, 80, 8 W]`."""
-        return decode_latent(self.vae, latents / self.scale_factor)
+        return decode_latent(self.vae, (latents / self.scale_factor).to(self.vae.device)).cpu()
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents `[B, C, 10, W]` to waveforms `[B, 2048 W]`."""
-        waveforms: Tensor = self.vocoder(self.decode_mel(latents))
-        return waveforms
+        # A long clip takes much memory at BigVGAN's full size: as many at a time as make 82 s.
+        mels = self.decode_mel(latents).split(
+            max(1, VOCODED_SAMPLES // (HOP_LENGTH * VAE_DOWNSAMPLING * latents.shape[3]))
+        )
+        return torch.cat([self.vocoder(part.to(self.vae.device)).cpu() for part in mels])
+
+    def to(self, device: str) -> Codec:
+        """Move both networks, and return the codec."""
+        self.vae.to(device)
+        self.vocoder.to(device)
+        return self
 
 
 def save_codec(

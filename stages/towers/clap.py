@@ -23,6 +23,9 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 class TextEncoder(Protocol):
     """What later stages ask of a CLAP, trained or published: token features as the U-Net's context."""
 
+    def to(self, device: str) -> Any:
+        """Move the network."""
+
     def token_features(self, tokens: Tensor) -> Tensor:
         """Token ids `[B, 77]` to `[B, 77, D]`."""
 

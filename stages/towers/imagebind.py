@@ -190,19 +190,23 @@ def unit(embedding: Tensor) -> Tensor:
     return nn.functional.normalize(embedding, dim=-1)
 
 
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
 def embed_texts(model: nn.Module, tokens: Tensor) -> Tensor:
     """Tokens `[B, 77]` to embeddings `[B, D]` of length 1."""
-    return unit(model({"text": tokens})["text"])
+    return unit(model({"text": tokens.to(_device(model))})["text"])
 
 
 def embed_images(model: nn.Module, images: Tensor) -> Tensor:
     """Images `[B, 3, 224, 224]` uint8 to embeddings `[B, D]` of length 1."""
-    return unit(model({"vision": normalize_images(images)})["vision"])
+    return unit(model({"vision": normalize_images(images.to(_device(model)))})["vision"])
 
 
 def embed_audio(model: nn.Module, features: Tensor) -> Tensor:
     """Filterbanks `[B, 1, 128, 256]` to embeddings `[B, D]` of length 1."""
-    return unit(model({"audio": features})["audio"])
+    return unit(model({"audio": features.to(_device(model))})["audio"])
 
 
 def logit_scale(model: nn.Module) -> Tensor:
