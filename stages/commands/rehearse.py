@@ -21,7 +21,7 @@ from stages.plumbing.files import write_text
 
 ROOT = Path(__file__).parent.parent.parent
 STAGES = ("prepare", "decompose", "images", "quality", "encoders", "codec", "backbone", "embed", "train_a", "train_b")
-CLIPS = 20
+CLIPS = 14
 SECONDS = 10
 STAND_INS: dict[str, dict[str, Any]] = {
     "prepare": {
