@@ -114,7 +114,13 @@ def test_both_towers_of_a_checkpoint_embed_to_length_one(tmp_path):
     module = _module("model")
     small = RobertaConfig(**{**CONFIG, "hidden_size": 768, "num_attention_heads": 12}, **ROBERTA)
     module.RobertaModel = types.SimpleNamespace(from_pretrained=lambda _name: RobertaModel(small))
-    audio = {"audio_length": 1024, "clip_samples": 480_000, "mel_bins": 64, "sample_rate": 48_000, "window_size": 1024}
+    audio: dict[str, object] = {
+        "audio_length": 1024,
+        "clip_samples": 480_000,
+        "mel_bins": 64,
+        "sample_rate": 48_000,
+        "window_size": 1024,
+    }
     audio |= {
         "hop_size": 480,
         "fmin": 50,
@@ -123,7 +129,14 @@ def test_both_towers_of_a_checkpoint_embed_to_length_one(tmp_path):
         "model_type": "HTSAT",
         "model_name": "tiny",
     }
-    text = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12, "model_type": "roberta"}
+    text: dict[str, object] = {
+        "context_length": 77,
+        "vocab_size": 49408,
+        "width": 512,
+        "heads": 8,
+        "layers": 12,
+        "model_type": "roberta",
+    }
     state = {f"module.{name}": value for name, value in module.CLAP(768, audio, text).state_dict().items()}
     torch.save({"epoch": np.int64(3), "state_dict": state}, tmp_path / "x.pt")
     clap = read_laion_clap(tmp_path / "x.pt")
