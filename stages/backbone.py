@@ -16,14 +16,16 @@ from torch import Tensor
 
 from stages.corpus.clips import accepted_clips, read_waveforms
 from stages.plumbing.files import replacing_folder, write_json
+from stages.plumbing.model_params import PretrainedBackbone
 from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
 from stages.synthesis.mel import mel_spectrogram
-from stages.synthesis.store import BACKBONE, Codec, load_codec
+from stages.synthesis.published import convert_unet
+from stages.synthesis.store import BACKBONE, Codec, load_codec, load_unet
 from stages.synthesis.unet import build_unet
-from stages.towers.clap import Clap, Tokenizer
+from stages.towers.clap import TextEncoder, TextTokenizer
 from stages.towers.store import load_clap
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
@@ -34,6 +36,9 @@ from stages.training.work import remove_work, work_folder
 def main() -> None:
     """Encode latents and captions once, train, write the averaged weights."""
     params = load_params().backbone
+    if params.source == "pretrained":
+        convert(params)
+        return
     be_deterministic(params.seed)
     work = work_folder("backbone")
     codec = load_codec()
@@ -81,7 +86,26 @@ def main() -> None:
 
 
 @torch.no_grad()
-def encode_split(split: str, codec: Codec, clap: Clap, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
+def convert(params: PretrainedBackbone) -> None:
+    """Take Make-An-Audio's published U-Net instead, and measure it on the validation split."""
+    torch.use_deterministic_algorithms(True)
+    with replacing_folder(BACKBONE) as folder:
+        parameters = convert_unet(folder, params.weights, params.attention_heads)
+    unet = load_unet().eval()
+    clap, tokenizer = load_clap()
+    latents, context = encode_split("valid", load_codec(), clap, tokenizer)
+    empty = clap.token_features(tokenizer([""]))[0].expand_as(context)
+    metrics = {
+        "validation_diffusion_loss": round(fixed_diffusion_loss(unet, latents, context), 4),
+        "validation_diffusion_loss_unconditioned": round(fixed_diffusion_loss(unet, latents, empty), 4),
+        "parameters": parameters,
+    }
+    write_json("metrics/backbone.json", metrics)
+    log_stage("backbone", params, metrics, {})
+
+
+@torch.no_grad()
+def encode_split(split: str, codec: Codec, clap: TextEncoder, tokenizer: TextTokenizer) -> tuple[Tensor, Tensor]:
     """Scaled latents `[N, C, 10, W]` and CLAP token features `[N, 77, C]` of a split."""
     rows = accepted_clips(split)
     mels = mel_spectrogram(read_waveforms(rows))

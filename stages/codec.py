@@ -21,11 +21,13 @@ from stages.corpus.clips import accepted_clips, read_waveforms
 from stages.plumbing.audio_format import HOP_LENGTH
 from stages.plumbing.files import replacing_folder, write_json
 from stages.plumbing.model_params import Codec as CodecParams
+from stages.plumbing.model_params import PretrainedCodec
 from stages.plumbing.params import load_params
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
 from stages.synthesis.bigvgan import BigVGAN
 from stages.synthesis.mel import mel_spectrogram
+from stages.synthesis.published import convert_codec
 from stages.synthesis.store import CODEC, load_codec, save_codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 from stages.synthesis.codec_losses import mel_error, vocoder_loss
@@ -37,6 +39,9 @@ from stages.training.work import remove_work, work_folder
 def main() -> None:
     """Train the VAE, measure its latents' scale, train BigVGAN, report both on the validation split."""
     params = load_params().codec
+    if params.source == "pretrained":
+        convert(params)
+        return
     be_deterministic(params.seed)
     waveforms, valid = (read_waveforms(accepted_clips(split)) for split in ("train", "valid"))
     mels, valid_mels = mel_spectrogram(waveforms), mel_spectrogram(valid)
@@ -56,6 +61,18 @@ def main() -> None:
     write_json("metrics/codec.json", metrics)
     remove_work(work)
     log_stage("codec", params, metrics, {"vae": vae_run.curve, "vocoder": vocoder_run.curve})
+
+
+def convert(params: PretrainedCodec) -> None:
+    """Take Make-An-Audio's published VAE and BigVGAN instead, and report them on the validation split."""
+    torch.use_deterministic_algorithms(True)
+    valid = read_waveforms(accepted_clips("valid"))
+    with replacing_folder(CODEC) as folder:
+        convert_codec(folder, params.weights, valid.shape[1])
+    codec = load_codec()
+    metrics = report(mel_spectrogram(valid), codec.vae, codec.vocoder)
+    write_json("metrics/codec.json", metrics)
+    log_stage("codec", params, metrics, {})
 
 
 def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: CodecParams, work: Path) -> Trained:

@@ -14,6 +14,7 @@ import torch
 
 from stages.corpus.clips import SPLITS, accepted_clips, read_waveforms
 from stages.experiments.embeddings import EMBEDDINGS, Embeddings, save_embeddings
+from stages.plumbing.device import device
 from stages.plumbing.files import replacing_folder
 from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
@@ -22,7 +23,7 @@ from stages.plumbing.tracking import log_stage
 from stages.synthesis.mel import mel_spectrogram
 from stages.synthesis.store import Codec, load_codec
 from stages.towers import imagebind as ib
-from stages.towers.clap import Clap, Tokenizer, token_counts
+from stages.towers.clap import TextEncoder, TextTokenizer, token_counts
 from stages.towers.contrastive import Row
 from stages.towers.store import load_clap, load_imagebind
 
@@ -33,8 +34,9 @@ def main() -> None:
     """Embed each split in batches and write it as one file."""
     params = load_params().embed
     torch.use_deterministic_algorithms(True)
-    imagebind, codec = load_imagebind(), load_codec()
+    imagebind, codec = load_imagebind().to(device()), load_codec().to(device())
     clap, tokenizer = load_clap()
+    clap.to(device())
     counts = {}
     with replacing_folder(EMBEDDINGS) as folder:
         for split in SPLITS:
@@ -51,8 +53,8 @@ def embed_split(
     split: str,
     text_field: str,
     imagebind: torch.nn.Module,
-    clap: Clap,
-    tokenizer: Tokenizer,
+    clap: TextEncoder,
+    tokenizer: TextTokenizer,
     codec: Codec,
 ) -> Embeddings:
     """All tensors of a split; `text_field` names what ImageBind reads."""
@@ -63,10 +65,10 @@ def embed_split(
         images = torch.stack([ib.read_image(row["image"]) for row in batch])
         parts["text"].append(ib.embed_texts(imagebind, ib.tokenize([row[text_field] for row in batch])))
         parts["image"].append(ib.embed_images(imagebind, images))
-        parts["clap"].append(clap.token_features(tokens))
-        parts["lengths"].append(token_counts(tokens))
+        parts["clap"].append(clap.token_features(tokens.to(device())))
+        parts["lengths"].append(token_counts(tokens, tokenizer.padding))
         parts["latents"].append(codec.encode(mel_spectrogram(read_waveforms(batch))))
-    joined = {name: torch.cat(tensors).contiguous() for name, tensors in parts.items()}
+    joined = {name: torch.cat(tensors).cpu().contiguous() for name, tensors in parts.items()}
     return Embeddings(
         ids=[row["id"] for row in rows],
         text=joined["text"],
@@ -74,7 +76,7 @@ def embed_split(
         clap_tokens=joined["clap"],
         clap_lengths=joined["lengths"],
         latents=joined["latents"],
-        empty_tokens=clap.token_features(tokenizer([""]))[0].contiguous(),
+        empty_tokens=clap.token_features(tokenizer([""]).to(device()))[0].cpu().contiguous(),
     )
 
 

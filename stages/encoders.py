@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from stages.corpus.clips import SPLITS, accepted_clips, heard_key, read_waveforms, seen_key, whole_key
-from stages.evaluation.encoders_report import report_encoders
+from stages.evaluation.encoders_report import report_encoders, report_published
 from stages.plumbing.files import replacing_folder, write_json
-from stages.plumbing.model_params import Encoders
+from stages.plumbing.model_params import Encoders, PretrainedEncoders
 from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
@@ -36,7 +36,14 @@ from stages.towers.contrastive import (
     key_codes,
     with_hard_partners,
 )
-from stages.towers.store import ENCODERS, load_clap, load_imagebind, save_encoders
+from stages.towers.published import convert_encoders
+from stages.towers.store import (
+    ENCODERS,
+    load_imagebind,
+    load_imagebind_audio,
+    load_trained_clap,
+    save_encoders,
+)
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.loop import Trained, train
 from stages.training.work import remove_work, work_folder
@@ -45,6 +52,9 @@ from stages.training.work import remove_work, work_folder
 def main() -> None:
     """Train both, write them, report retrieval and probes on the test split."""
     params = load_params().encoders
+    if params.source == "pretrained":
+        convert(params)
+        return
     be_deterministic(params.seed)
     rows = accepted_clips("train")
     work = work_folder("encoders")
@@ -54,10 +64,25 @@ def main() -> None:
         write_vocabulary(folder / "vocab.txt", word_pieces(row["caption"] for row in rows))
         clap = train_clap(rows, waveforms, Tokenizer(folder / "vocab.txt"), params, work)
         save_encoders(folder, imagebind.last, params.imagebind, clap.last, params.clap)
-    metrics = report_encoders(load_imagebind(), *load_clap(), {split: accepted_clips(split) for split in SPLITS})
+    metrics = report_encoders(
+        load_imagebind(), *load_trained_clap(), {split: accepted_clips(split) for split in SPLITS}
+    )
     write_json("metrics/encoders.json", metrics)
     remove_work(work)
     log_stage("encoders", params, metrics, {"imagebind": imagebind.curve, "clap": clap.curve})
+
+
+def convert(params: PretrainedEncoders) -> None:
+    """Take the published ImageBind and CLAP text tower instead, and report retrieval on the test split."""
+    torch.use_deterministic_algorithms(True)
+    with replacing_folder(ENCODERS) as folder:
+        counts = convert_encoders(folder, params.weights, params.imagebind, params.clap)
+    metrics = {
+        "retrieval": report_published(load_imagebind(), load_imagebind_audio(), accepted_clips("test")),
+        **counts,
+    }
+    write_json("metrics/encoders.json", metrics)
+    log_stage("encoders", params, metrics, {})
 
 
 def train_imagebind(rows: list[Row], waveforms: Tensor, params: Encoders, work: Path) -> Trained:

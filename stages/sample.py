@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from stages.corpus.clips import Row, accepted_clips
 from stages.experiments.embeddings import Embeddings, load_embeddings
 from stages.experiments.store import context_a, context_b, load_a, load_b
+from stages.plumbing.device import device
 from stages.plumbing.experiment_params import Sample
 from stages.plumbing.files import replacing_folder, write_jsonl
 from stages.plumbing.params import load_params
@@ -43,7 +44,8 @@ def main() -> None:
     group = sys.argv[1]
     params = load_params().sample
     torch.use_deterministic_algorithms(True)
-    data, codec, unet = load_embeddings("test"), load_codec(), load_unet().eval()
+    data, codec = load_embeddings("test"), load_codec().to(device())
+    unet = load_unet().eval().to(device())
     rows = accepted_clips("test")
     assert [row["id"] for row in rows] == data.ids, "embeddings and accepted pairs are out of step"
     chosen = spread(len(rows), params.captions)
@@ -83,7 +85,9 @@ def contexts(group: str, data: Embeddings, unet: nn.Module, guidance_scale: floa
             ("floor", floor, 1.0),
         ]
     network = load_a(unet) if group == "a" else load_b()
-    context = (context_a if group == "a" else context_b)(network, data.text, data.image)
+    network.to(device())
+    text, image = data.text.to(device()), data.image.to(device())
+    context = (context_a if group == "a" else context_b)(network, text, image).cpu()
     return [(f"experiment_{group}", context, guidance_scale), (f"experiment_{group}_guidance_1", context, 1.0)]
 
 

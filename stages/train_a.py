@@ -12,12 +12,14 @@ contexts dropped to "" so that guidance keeps working.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stages.experiments.embeddings import Embeddings, load_embeddings
 from stages.experiments.store import MODELS, build_a, context_a, save_experiment
+from stages.plumbing.device import device
 from stages.plumbing.experiment_params import AStage, TrainA
 from stages.plumbing.files import replacing_folder, write_json, write_tsv
 from stages.plumbing.params import load_params
@@ -37,8 +39,10 @@ def main() -> None:
     """Train both stages, keep the best and the last weights, write curve and metrics."""
     params = load_params().train_a
     be_deterministic(params.seed)
-    data, valid = load_embeddings("train"), load_embeddings("valid")
-    unet = load_unet()
+    data, valid = (load_embeddings(split).to(device()) for split in ("train", "valid"))
+    unet: Any = load_unet()
+    if params.memory.gradient_checkpointing:
+        unet.enable_gradient_checkpointing()
     config = {
         "fusion": params.fusion,
         "embedding_dim": data.text.shape[1],
@@ -47,6 +51,7 @@ def main() -> None:
         "length": data.clap_tokens.shape[1],
     }
     network = build_a(config, unet)
+    network.to(device())
     references = reference_losses(unet, valid)
     work = work_folder("train_a")
     runs = [
@@ -104,7 +109,8 @@ def train_stage(
         batch = batch_indices(update, len(data.ids), params.batch_size, params.seed, name)
         context = context_a(network, data.text[batch], data.image[batch])
         context = drop_context(context, data.empty_tokens, caption_dropout)
-        return random_diffusion_loss(unet, data.latents[batch], context, params.loss_weighting)
+        with torch.autocast(context.device.type, torch.bfloat16, enabled=params.memory.precision == "bfloat16"):
+            return random_diffusion_loss(unet, data.latents[batch], context, params.loss_weighting)
 
     def validate(averaged: nn.Module) -> Row:
         assert averaged is network
@@ -123,6 +129,7 @@ def train_stage(
         epoch_updates=per_epoch,
         validate=validate,
         best_by=CRITERION,
+        optimizer_name=params.memory.optimizer,
     )
     return trained, teraflops
 

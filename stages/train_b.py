@@ -19,6 +19,7 @@ from stages.evaluation.retrieval import recall_at
 from stages.experiments.alignment import alignment_loss, alignment_report
 from stages.experiments.embeddings import load_embeddings
 from stages.experiments.store import MODELS, build_b, context_b, save_experiment
+from stages.plumbing.device import device
 from stages.plumbing.files import replacing_folder, write_json, write_tsv
 from stages.plumbing.params import load_params
 from stages.plumbing.running import run
@@ -38,8 +39,8 @@ def main() -> None:
     params = load_params().train_b
     be_deterministic(params.seed)
     work = work_folder("train_b")
-    data, valid = load_embeddings("train"), load_embeddings("valid")
-    unet = load_unet().eval().requires_grad_(False)
+    data, valid = (load_embeddings(split).to(device()) for split in ("train", "valid"))
+    unet = load_unet().eval().requires_grad_(False).to(device())
     config = {
         "fusion": params.fusion,
         "embedding_dim": data.text.shape[1],
@@ -49,6 +50,7 @@ def main() -> None:
     }
     mean_tokens = data.clap_tokens.mean(dim=0)
     network = build_b(config, mean_tokens)
+    network.to(device())
     per_epoch = max(1, len(data.ids) // params.batch_size)
 
     def loss(update: int) -> Tensor:

@@ -75,6 +75,9 @@ def test_every_parameter_file_validates(file):
         ("codec.vae.norm_groups", 7, ["codec.vae:", "norm_groups=7"]),
         ("encoders.imagebind.patch", 30, ["encoders.imagebind:", "patch=30"]),
         ("backbone.attention_heads", 5, ["backbone:", "attention_heads=5"]),
+        ("codec.source", "bought", ["codec.source: trained or pretrained", "'bought'"]),
+        ("codec.source", "pretrained", ["codec.seed: unknown key"]),
+        ("backbone.ema_decoy", 0.5, ["backbone.ema_decoy: unknown key", "did you mean ema_decay?"]),
         ("sample.guidance_scale", 0.5, ["sample.guidance_scale:", "0.5"]),
     ],
 )

@@ -15,14 +15,18 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from stages.plumbing.model_params import ImageBindSize, TowerSize
 from stages.plumbing.params import load_params
+from stages.pretrained.fitting import without_prefix
 from stages.towers import imagebind as ib
 from stages.towers.clap import Clap, TextTower, Tokenizer, token_counts, word_pieces, write_vocabulary
 from stages.towers.contrastive import contrastive_loss, equal_pairs, hard_partners, key_codes, with_hard_partners
-from stages.towers.store import load_clap, load_imagebind, save_encoders
+from stages.towers.published import imagebind_weights, read_text_tower
+from stages.towers.store import load_imagebind, load_trained_clap, save_encoders
 
 GOLDEN = Path(__file__).parent / "golden"
 SMOKE = load_params(Path(__file__).parent.parent / "presets/smoke.yaml").encoders
+assert SMOKE.source == "trained"
 
 
 def test_text_tower_is_make_an_audios():
@@ -37,6 +41,91 @@ def test_text_tower_is_make_an_audios():
         features = tower(golden["input_ids"])
     assert torch.allclose(features, golden["seq_out_no_mask"], rtol=1e-4, atol=1e-5)
     assert not torch.allclose(features, golden["seq_out_with_mask"], rtol=1e-4, atol=1e-3)
+
+
+def test_text_tower_is_built_from_its_weights_alone():
+    path = GOLDEN / "maa_clap_text_tiny_state.safetensors"
+    weights = without_prefix(load_file(path), "cond_stage_model.caption_encoder.")
+    weights["base.embeddings.position_ids"] = torch.arange(96)[None]
+    golden = load_file(GOLDEN / "maa_clap_text_tiny_io.safetensors")
+    with torch.no_grad():
+        features = read_text_tower(weights, "golden", heads=4)(golden["input_ids"])
+    assert float((features - golden["seq_out_no_mask"]).abs().max() / golden["seq_out_no_mask"].abs().max()) < 1e-4
+    del weights["base.encoder.layer.1.output.dense.bias"]
+    with pytest.raises(ValueError, match=r"golden: .*1 missing \(base\.encoder\.layer\.1\.output\.dense\.bias\)"):
+        read_text_tower(weights, "golden", heads=4)
+
+
+def published_imagebind() -> tuple[ImageBindSize, dict[str, torch.Tensor]]:
+    path = GOLDEN / "imagebind_tiny_state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        config = json.loads(file.metadata()["config"])
+    towers = {
+        name: TowerSize(
+            width=config[f"{name}_embed_dim"], blocks=config[f"{name}_num_blocks"], heads=config[f"{name}_num_heads"]
+        )
+        for name in ("text", "vision", "audio")
+    }
+    return ImageBindSize(embedding_dim=config["out_embed_dim"], patch=14, **towers), load_file(path)
+
+
+def test_imagebind_is_the_published_one():
+    size, weights = published_imagebind()
+    model = ib.build_imagebind(size, ("text", "vision"))
+    model.load_state_dict(imagebind_weights(weights, size, ("text", "vision"), "golden"))
+    golden = load_file(GOLDEN / "imagebind_tiny_io.safetensors")
+    with torch.no_grad():
+        text = model.eval()({"text": golden["tokens"]})["text"]
+        vision = model({"vision": golden["image"].float()})["vision"]
+    for ours, name in ((text, "text_out"), (vision, "vision_out")):
+        assert float((ours - golden[name]).abs().max() / golden[name].abs().max()) < 1e-4, name
+    assert torch.allclose(ib.unit(text).norm(dim=1), torch.ones(8), atol=1e-5)
+
+
+def test_imagebinds_other_towers_are_left_out_and_anything_else_is_named():
+    size, weights = published_imagebind()
+    weights["modality_trunks.imu.blocks.0.norm_1.weight"] = torch.ones(2)
+    assert not any("imu" in name for name in imagebind_weights(weights, size, ("text", "vision"), "golden"))
+    weights["modality_trunks.smell.blocks.0.norm_1.weight"] = torch.ones(2)
+    with pytest.raises(ValueError, match=r"golden: .*1 unknown \(modality_trunks\.smell"):
+        imagebind_weights(weights, size, ("text", "vision"), "golden")
+    with pytest.raises(ValueError, match=r"golden: .*missing \(modality_preprocessors\.audio"):
+        imagebind_weights(weights, size, ("audio",), "golden")
+
+
+def test_imagebind_huge_has_the_published_sizes():
+    size = load_params(Path(__file__).parent.parent / "presets/full.yaml").encoders.imagebind
+    with ib.WithoutMemory():
+        model = ib.build_imagebind(size, ("text", "vision"))
+        audio = ib.build_imagebind(size, ("audio",), ib.PUBLISHED_AUDIO_STRIDE, ib.PUBLISHED_AUDIO_FRAMES)
+    shapes = {name: list(value.shape) for name, value in (model.state_dict() | audio.state_dict()).items()}
+    assert shapes["modality_preprocessors.vision.rgbt_stem.proj.1.weight"] == [1280, 3, 2, 14, 14]
+    assert shapes["modality_trunks.vision.blocks.31.mlp.fc1.weight"] == [5120, 1280]
+    assert shapes["modality_trunks.text.blocks.23.mlp.fc1.weight"] == [4096, 1024]
+    assert shapes["modality_trunks.audio.blocks.11.mlp.fc1.weight"] == [3072, 768]
+    # 12 by 19 patches and the class token.
+    assert shapes["modality_preprocessors.audio.pos_embedding_helper.pos_embed"] == [1, 229, 768]
+    assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(987e6, rel=0.001)
+    assert sum(value.numel() for value in model.state_dict().values() if not value.is_meta) < 1e5
+
+
+def test_audio_is_heard_in_three_windows_that_cover_the_clip():
+    heard: list[torch.Tensor] = []
+
+    def tower(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        heard.append(inputs["audio"])
+        return {"audio": inputs["audio"].mean(dim=(1, 2, 3))[:, None].expand(-1, 4)}
+
+    quiet = torch.randn(1, 160_000, generator=torch.Generator().manual_seed(0)) * 1e-3
+    late = quiet.clone()
+    late[:, 140_000:] *= 300
+    ib.embed_audio_clips(tower, torch.cat([quiet, late]))  # type: ignore[arg-type]
+    assert [features.shape for features in heard] == [(2, 1, 128, 204)] * 3
+    assert torch.equal(heard[0][0], heard[0][1])
+    assert (heard[2][1] > heard[2][0]).float().mean() > 0.5
+    heard.clear()
+    ib.embed_audio_clips(tower, quiet[:, :8000])  # type: ignore[arg-type]
+    assert heard[0].shape == (1, 1, 128, 204)
 
 
 def test_imagebind_tokens_are_the_published_ones():
@@ -133,10 +222,11 @@ def test_key_codes_number_equal_keys_equally():
 def test_encoders_come_back_from_their_folder(tmp_path):
     torch.manual_seed(0)
     write_vocabulary(tmp_path / "vocab.txt", word_pieces(["a bell rings"]))
+    assert SMOKE.source == "trained"
     tokenizer = Tokenizer(tmp_path / "vocab.txt")
     imagebind, clap = ib.build_imagebind(SMOKE.imagebind).eval(), Clap(SMOKE.clap, tokenizer.vocabulary).eval()
     save_encoders(tmp_path, imagebind.state_dict(), SMOKE.imagebind, clap.state_dict(), SMOKE.clap)
-    again, (clap_again, tokenizer_again) = load_imagebind(tmp_path), load_clap(tmp_path)
+    again, (clap_again, tokenizer_again) = load_imagebind(tmp_path), load_trained_clap(tmp_path)
     tokens = tokenizer_again(["a bell rings"])
     with torch.no_grad():
         assert torch.equal(clap_again.token_features(tokens), clap.token_features(tokens))

@@ -64,7 +64,9 @@ def test_a_stage_is_logged_with_params_metrics_curve_and_hashes_under_its_parent
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.info.status == parent.info.status == "FINISHED"
     assert parent.data.metrics["train_b.loss"] == 0.5
-    assert parent.data.params["codec.vae.channels"] == str(load_params().codec.vae.channels)
+    codec = load_params().codec
+    assert codec.source == "trained"
+    assert parent.data.params["codec.vae.channels"] == str(codec.vae.channels)
 
 
 def test_stages_meet_under_one_parent_unless_experiment_or_params_differ(folder, monkeypatch):

@@ -6,11 +6,14 @@ import torch
 from safetensors.torch import load_file
 
 from stages.plumbing.model_params import Backbone, Schedule
-from stages.synthesis.make_an_audio import unet_weights
+from stages.pretrained.fitting import without_prefix
+from stages.synthesis.make_an_audio import read_unet, unet_config, unet_weights
 from stages.synthesis.unet import build_unet
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = Backbone(
+    source="trained",
+    weights="models/pretrained/none",
     seed=1,
     channels=[32, 64],
     layers_per_block=1,
@@ -68,3 +71,83 @@ def test_every_published_weight_has_its_place_at_full_size():
 def test_a_checkpoint_without_a_unet_is_refused():
     with pytest.raises(ValueError, match="no weights named"):
         unet_weights({"first_stage_model.decoder.conv_in.bias": torch.zeros(1)}, 2)
+
+
+def published_unet():
+    return without_prefix(load_file(GOLDEN / "maa_unet_small_state.safetensors"), "model.diffusion_model.")
+
+
+def test_sizes_are_read_off_the_weights():
+    golden = load_file(GOLDEN / "maa_unet_small_io.safetensors")
+    unet = read_unet(published_unet(), 4, "golden")
+    with torch.no_grad():
+        noise = unet(golden["x"], golden["t"], encoder_hidden_states=golden["context"]).sample
+    assert float((noise - golden["out"]).abs().max() / golden["out"].abs().max()) < 1e-4
+
+
+def test_every_published_unet_weight_has_its_place_at_full_size():
+    shapes = json.loads((GOLDEN / "maa_full_shapes.json").read_text())
+    published = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    with torch.device("meta"):
+        unet = read_unet(without_prefix(published, "model.diffusion_model."), 8, "golden")
+    assert len(unet.state_dict()) == 434
+    assert sum(value.numel() for value in unet.state_dict().values()) == 160_223_684
+
+
+def ldm_shapes(channels, layers, attends, depth, context):
+    """Names and shapes of latent diffusion's U-Net, as far as sizes are read off them."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "input_blocks.0.0.weight": (channels[0], 4, 3, 3),
+        "out.2.weight": (4, channels[0], 3, 3),
+    }
+    block = 1
+    for level, width in enumerate(channels):
+        for _ in range(layers):
+            shapes[f"input_blocks.{block}.0.out_layers.3.weight"] = (width, width, 3, 3)
+            shapes[f"input_blocks.{block}.0.emb_layers.1.weight"] = (width, 4 * channels[0])
+            if attends[level]:
+                shapes[f"input_blocks.{block}.1.norm.weight"] = (width,)
+            block += 1
+        if level + 1 < len(channels):
+            shapes[f"input_blocks.{block}.0.op.weight"] = (width, width, 3, 3)
+            block += 1
+    for number in range(depth):
+        name = f"middle_block.1.transformer_blocks.{number}.attn2.to_k.weight"
+        shapes[name] = (channels[-1], context)
+    shapes["middle_block.1.proj_in.weight"] = (channels[-1], channels[-1], 1, 1)
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("channels", "layers", "attends", "depth"),
+    [
+        ((32, 64, 128), 1, (False, True, True), 1),
+        ((64,), 3, (True,), 2),
+        ((32, 32), 2, (True, False), 1),
+        ((32, 64, 64, 96), 3, (False, False, False, True), 3),
+    ],
+)
+def test_any_widths_depths_and_attention_levels_are_recognised(channels, layers, attends, depth):
+    config = unet_config(ldm_shapes(channels, layers, attends, depth, 24), 4, "made up")
+    assert config["block_out_channels"] == channels
+    assert config["layers_per_block"] == layers
+    assert [name == "CrossAttnDownBlock2D" for name in config["down_block_types"]] == list(attends)
+    assert [name == "CrossAttnUpBlock2D" for name in config["up_block_types"]] == list(attends)[::-1]
+    assert (config["transformer_layers_per_block"], config["cross_attention_dim"]) == (depth, 24)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: state.pop("out.2.bias"), r"1 missing \(conv_out\.bias\)"),
+        (lambda state: state.update({"label_emb.0.weight": torch.zeros(2)}), r"1 unknown \(label_emb\.0\.weight\)"),
+        (lambda state: state.update({"time_embed.0.bias": torch.zeros(3)}), r"linear_1\.bias \[3\] instead of \[128\]"),
+        (lambda state: state.pop("middle_block.1.proj_in.weight"), r"no weight named middle_block\.1\.proj_in"),
+        (lambda state: state.clear(), r"no weights named input_blocks"),
+    ],
+)
+def test_a_unet_that_does_not_fit_is_refused_by_name(change, words):
+    state = published_unet()
+    change(state)
+    with pytest.raises(ValueError, match=rf"golden: .*{words}"):
+        read_unet(state, 4, "golden")

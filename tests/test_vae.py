@@ -1,9 +1,16 @@
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from stages.plumbing.model_params import Vae
+from stages.pretrained.fitting import without_prefix
+from stages.synthesis.make_an_audio import read_vae
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 
+GOLDEN = Path(__file__).parent / "golden"
 SMALL = Vae(
     channels=[8, 8, 8, 16],
     latent_channels=4,
@@ -43,3 +50,50 @@ def test_vae_learns_to_reproduce_a_mel():
         error().backward()
         optimizer.step()
     assert float(error().detach()) < before / 4
+
+
+def published_vae():
+    return without_prefix(load_file(GOLDEN / "maa_vae_small_state.safetensors"), "first_stage_model.")
+
+
+def test_vae_is_make_an_audios():
+    golden = load_file(GOLDEN / "maa_vae_small_io.safetensors")
+    vae = read_vae(published_vae(), "golden")
+    with torch.no_grad():
+        posterior = vae.encode(golden["mel"]).latent_dist
+        decoded = vae.decode(golden["mean"]).sample
+    for ours, name in ((posterior.mean, "mean"), (posterior.logvar, "logvar"), (decoded, "decoded_mean")):
+        assert ours.shape == golden[name].shape
+        assert float((ours - golden[name]).abs().max() / golden[name].abs().max()) < 1e-4, name
+
+
+def test_every_published_vae_weight_has_its_place_at_full_size():
+    shapes = json.loads((GOLDEN / "maa_full_shapes.json").read_text())
+    published = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    with torch.device("meta"):
+        vae = read_vae(without_prefix(published, "first_stage_model."), "golden")
+    assert len(vae.state_dict()) == 348
+    assert sum(value.numel() for value in vae.state_dict().values()) == 68_984_037
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: state.pop("decoder.up.0.block.1.conv2.bias"), r"1 missing \(decoder\.up_blocks\.3\.resnets\.1"),
+        (
+            lambda state: state.update({"decoder.up.3.attn.0.z.weight": torch.zeros(2)}),
+            r"1 unknown \(.*attentions\.0\.z",
+        ),
+        (
+            lambda state: state.update({"decoder.conv_in.bias": torch.zeros(7)}),
+            r"conv_in\.bias \[7\] instead of \[64\]",
+        ),
+        (lambda state: state.pop("encoder.conv_in.weight"), r"no weight named encoder\.conv_in\.weight"),
+        (lambda state: state.update({"quant_conv.weight": torch.zeros(12, 8, 1, 1)}), "embedded in 6"),
+    ],
+)
+def test_a_vae_that_does_not_fit_is_refused_by_name(change, words):
+    state = published_vae()
+    change(state)
+    with pytest.raises(ValueError, match=rf"golden: .*{words}"):
+        read_vae(state, "golden")

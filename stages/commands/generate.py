@@ -6,13 +6,15 @@ From Python: `from stages.commands.generate import generate; waveform = generate
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from stages.plumbing.audio_format import SAMPLE_RATE
+from stages.plumbing.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-SAMPLES_PER_COLUMN = 2048
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,58 +22,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--experiment", choices=("a", "b"), default="b", help="whose conditioning steers (default: b)")
     parser.add_argument("--text", help='what is heard, in a few words: "three slow rings"')
     parser.add_argument("--image", type=Path, help="a picture of what sounds (PNG or JPEG)")
-    parser.add_argument("--out", type=Path, required=True, help="the file to write: .wav or .flac")
-    parser.add_argument("--seed", type=int, default=0, help="of the starting noise (default: 0)")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the file to write: .wav or .flac; of several seeds NAME-SEED.wav"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        nargs="+",
+        default=[0],
+        help="of the starting noise; several make as many clips (default: 0)",
+    )
     parser.add_argument("--steps", type=int, default=25, help="sampling steps (default: 25)")
     parser.add_argument("--guidance-scale", type=float, default=3.0, help="1 is none (default: 3)")
-    parser.add_argument("--seconds", type=float, help="length of the clip (default: that of the training clips)")
+    parser.add_argument(
+        "--seconds", type=float, help="length of the clip, 1 to 32 (default: that of the training clips)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Generate one clip and write it."""
-    import os
-
+    """Generate a clip a seed and write them."""
     import soundfile
 
     if arguments.out.suffix not in (".wav", ".flac"):
         raise ValueError(f"--out {arguments.out}: give a name that ends in .wav or .flac")
-    waveform = generate(
+    waveforms = generate_takes(
+        arguments.seed,
         text=arguments.text,
         image=arguments.image,
         experiment=arguments.experiment,
-        seed=arguments.seed,
         steps=arguments.steps,
         guidance_scale=arguments.guidance_scale,
         seconds=arguments.seconds,
     )
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    partial = arguments.out.with_name(f".{arguments.out.name}.partial")
-    soundfile.write(partial, waveform.numpy(), 16_000, subtype="PCM_16", format=arguments.out.suffix[1:].upper())
-    os.replace(partial, arguments.out)
-    print(f"{arguments.out}: {len(waveform) / 16_000:.2f} s")
+    for seed, waveform in zip(arguments.seed, waveforms, strict=True):
+        name = arguments.out.name if len(arguments.seed) == 1 else f"{arguments.out.stem}-{seed}{arguments.out.suffix}"
+        with replacing(arguments.out.with_name(name)) as partial:
+            form = arguments.out.suffix[1:].upper()
+            soundfile.write(partial, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16", format=form)
+        print(f"{arguments.out.with_name(name)}: {len(waveform) / SAMPLE_RATE:.2f} s")
 
 
-def generate(
+def generate(text: str | None = None, image: str | Path | None = None, *, seed: int = 0, **options: Any) -> Tensor:
+    """Make one waveform `[samples]`; see `generate_takes` for what else can be said."""
+    return generate_takes([seed], text, image, **options)[0]
+
+
+def generate_takes(
+    seeds: Sequence[int],
     text: str | None = None,
     image: str | Path | None = None,
     *,
     experiment: str = "b",
-    seed: int = 0,
     steps: int = 25,
     guidance_scale: float = 3.0,
     seconds: float | None = None,
     root: str | Path = ".",
 ) -> Tensor:
-    """Make a waveform `[samples]` at 16 kHz in [-1, 1] with the trained weights under `root`/models.
+    """Make waveforms `[seeds, samples]` at 16 kHz in [-1, 1] with the trained weights under `root`/models.
 
-    With a text or an image alone, its embedding stands for the average of both. Equal arguments give equal samples.
+    A clip depends on its own seed alone, whichever others are asked for with it, and equal arguments give equal
+    samples. With a text or an image alone, its embedding stands for the average of both.
 
     Raises:
         ValueError: neither text nor image, an image that cannot be read, no trained weights, values out of range.
     """
     import torch
 
-    from stages.synthesis.generation import sample_latents
+    from stages.plumbing.device import device
+    from stages.synthesis.generation import latent_width, sample_latents
     from stages.synthesis.store import BACKBONE, CODEC, load_codec, load_unet
     from stages.towers.store import ENCODERS, load_clap, load_imagebind
     from stages.training.determinism import derive_seed
@@ -83,27 +101,30 @@ def generate(
     root = Path(root)
     if not (root / "models").is_dir() or not (root / f"models/experiment_{experiment}").is_dir():
         raise ValueError(f"{root}/models/experiment_{experiment}: no trained weights there; run `dvc repro` first")
-    codec, unet = load_codec(root / CODEC), load_unet(root / BACKBONE).eval()
-    imagebind = load_imagebind(root / ENCODERS)
-    clap, tokenizer = load_clap(root / ENCODERS)
-    channels, height, width = codec.latent_shape
-    if seconds is not None:
-        width = round(seconds * 16_000 / SAMPLES_PER_COLUMN)
-        if not 8 <= width <= 256:
-            raise ValueError(f"--seconds {seconds:g}: give 1 to 32")
+    width = None if seconds is None else latent_width(seconds)
+    unet = load_unet(root / BACKBONE).eval()
     with torch.no_grad():
-        context = _context(experiment, text, image, imagebind, unet, root)
-        latents = sample_latents(
-            unet,
-            context,
-            clap.token_features(tokenizer([""]))[0],
-            seeds=[derive_seed(seed, "generate")],
-            latent_shape=(channels, height, width),
-            sampler="dpm_solver",
-            steps=steps,
-            guidance_scale=guidance_scale,
-        )
-        return codec.decode(latents)[0].clamp(-1, 1)
+        # One after the other, so that ImageBind is gone before the rest comes.
+        context = _context(experiment, text, image, load_imagebind(root / ENCODERS).to(device()), unet, root)
+        clap, tokenizer = load_clap(root / ENCODERS)
+        empty = clap.token_features(tokenizer([""]))[0]
+        codec = load_codec(root / CODEC).to(device())
+        channels, height, trained_width = codec.latent_shape
+        clips = []
+        for seed in seeds:
+            latents = sample_latents(
+                unet.to(device()),
+                context,
+                empty,
+                seeds=[derive_seed(seed, "generate")],
+                latent_shape=(channels, height, width or trained_width),
+                sampler="dpm_solver",
+                steps=steps,
+                guidance_scale=guidance_scale,
+            )
+            clips.append(codec.decode(latents)[0].clamp(-1, 1))
+    waveforms = torch.stack(clips)
+    return waveforms if seconds is None else waveforms[:, : round(seconds * SAMPLE_RATE)]
 
 
 def _context(
@@ -119,7 +140,7 @@ def _context(
         embedded.append(ib.embed_texts(imagebind, ib.tokenize([process_text(text)])))
     if image is not None:
         embedded.append(ib.embed_images(imagebind, ib.read_image(image)[None]))
-    text_embedding, image_embedding = embedded[0], embedded[-1]
+    text_embedding, image_embedding = embedded[0].cpu(), embedded[-1].cpu()
     if experiment == "a":
         return context_a(load_a(unet, root / MODELS / "experiment_a"), text_embedding, image_embedding)
     return context_b(load_b(root / MODELS / "experiment_b"), text_embedding, image_embedding)

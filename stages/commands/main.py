@@ -11,6 +11,9 @@ from stages.plumbing.running import run
 
 COMMANDS = {
     "generate": "make a clip from a text, an image or both, with the trained weights",
+    "weights": "list, fetch and verify the published weights that a parameter file needs",
+    "memory": "count what the full size takes of a GPU's memory",
+    "rehearse": "run the full preset with random weights of the published sizes, and measure it",
     "sync": "log DVC's commits and experiments into MLflow, each exactly once",
     "show": "print the metrics table, and where the listening page and MLflow's store are",
     "decomposition-report": "count how a file of captions fares in decomposition",

@@ -16,6 +16,7 @@ from stages.towers.clap import Clap, Tokenizer
 
 HEARD_SHARE = 0.8
 BATCH = 64
+PUBLISHED_BATCH = 16
 
 
 @torch.no_grad()
@@ -58,6 +59,28 @@ def report_encoders(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, spli
         metrics["heard_probe_ratio"] = round(text / reference, 4)
         metrics["conclusive"] = text >= HEARD_SHARE * reference
     return metrics
+
+
+@torch.no_grad()
+def report_published(imagebind: nn.Module, audio: nn.Module, rows: list[Row]) -> dict[str, float]:
+    """R@1 and R@10 among the rows for the published ImageBind; `audio` is its audio tower alone."""
+    parts: dict[str, list[Tensor]] = {}
+    for start in range(0, len(rows), PUBLISHED_BATCH):
+        batch = rows[start : start + PUBLISHED_BATCH]
+        embedded = {"image": ib.embed_images(imagebind, torch.stack([ib.read_image(row["image"]) for row in batch]))}
+        embedded["audio"] = ib.embed_audio_clips(audio, read_waveforms(batch))
+        for field in ("visual_part", "text_part"):
+            embedded[field] = ib.embed_texts(imagebind, ib.tokenize([row[field] for row in batch]))
+        for name, embedding in embedded.items():
+            parts.setdefault(name, []).append(embedding)
+    joined = {name: torch.cat(embeddings) for name, embeddings in parts.items()}
+    seen, heard = ([key(row) for row in rows] for key in (seen_key, heard_key))
+    pairs = (("image", "visual_part", seen), ("image", "audio", seen), ("text_part", "audio", heard))
+    return {
+        f"{query}_to_{key}_recall_at_{k}": round(recall_at(joined[query], joined[key], k, groups), 4)
+        for query, key, groups in pairs
+        for k in (1, 10)
+    }
 
 
 def _embed(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, rows: list[Row]) -> dict[str, Tensor]:

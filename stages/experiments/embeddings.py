@@ -33,6 +33,10 @@ class Embeddings:
     latents: Tensor
     empty_tokens: Tensor
 
+    def to(self, device: str) -> Embeddings:
+        """The same split with its tensors on another device."""
+        return Embeddings(self.ids, **{name: value.to(device) for name, value in vars(self).items() if name != "ids"})
+
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
     """Write a split as one safetensors file, the ids among its metadata."""

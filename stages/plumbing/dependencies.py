@@ -42,7 +42,9 @@ def stage_hashes(stage: str, folder: Path = Path(".")) -> dict[str, dict[str, An
 def content_md5(path: Path) -> str:
     """DVC's md5 of a file, or of a folder (`...dir`): that of the JSON list of its files' md5s and paths."""
     if path.is_file():
-        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        with open(path, "rb") as file:
+            # In pieces: published weights are larger than some memories.
+            return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if not path.is_dir():
         return "missing"
     files = sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)

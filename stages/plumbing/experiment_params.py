@@ -22,6 +22,18 @@ class AStage(Section):
     learning_rate: Positive
 
 
+class Memory(Section):
+    """How training the U-Net is fitted into a GPU's memory; none of it matters to the miniature.
+
+    bfloat16 halves activations, gradient checkpointing computes them twice instead of keeping them, `adamw_8bit`
+    (bitsandbytes, on CUDA alone) holds the optimiser's moments in a quarter of the bytes.
+    """
+
+    precision: Literal["float32", "bfloat16"]
+    gradient_checkpointing: bool
+    optimizer: Literal["adamw", "adamw_8bit"]
+
+
 class TrainA(Section):
     """`train_a`: fusion and projection in place of CLAP; then the U-Net with them."""
 
@@ -31,6 +43,7 @@ class TrainA(Section):
     caption_dropout: Share
     loss_weighting: LossWeighting
     batch_size: Count
+    memory: Memory
     stage_1: AStage
     stage_2: AStage
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -57,13 +57,28 @@ class Schedule(Section):
 
 
 class Encoders(Section):
-    """`encoders`: the towers that condition: ImageBind and CLAP."""
+    """`encoders`: the towers that condition, ImageBind and CLAP, trained here."""
 
+    source: Literal["trained"]
+    weights: str
     seed: Seed
     imagebind: ImageBindSize
     imagebind_training: Schedule
     clap: ClapSize
     clap_training: Schedule
+
+
+class PretrainedEncoders(Section):
+    """`encoders` by published weights, from the folder `weights`: ImageBind, and whose text features steer.
+
+    `clap` is what the U-Net reads and experiment B learns to produce: Make-An-Audio's own text tower, or LAION-CLAP's
+    for a backbone that is trained on it. Sizes stand here because weights do not tell the number of heads.
+    """
+
+    source: Literal["pretrained"]
+    weights: str
+    imagebind: ImageBindSize
+    clap: Literal["make_an_audio", "laion_clap"]
 
 
 class Judges(Section):
@@ -122,9 +137,35 @@ class Vocoder(Section):
         return self
 
 
-class Codec(Section):
-    """`codec`: mel VAE and BigVGAN."""
+class GeneratorOptions(Section):
+    """What a BigVGAN generator is built of, by the names of its published options (`args.yml`, `config.json`)."""
 
+    num_mels: Count
+    upsample_initial_channel: Count
+    upsample_rates: list[Count]
+    upsample_kernel_sizes: list[Count]
+    resblock: Literal["1", "2"]
+    resblock_kernel_sizes: list[Count]
+    resblock_dilation_sizes: list[list[Count]]
+    activation: Literal["snake", "snakebeta"]
+    snake_logscale: bool
+    use_bias_at_final: bool
+    use_tanh_at_final: bool
+
+    @model_validator(mode="after")
+    def _lengths(self) -> GeneratorOptions:
+        if len(self.upsample_rates) != len(self.upsample_kernel_sizes):
+            raise ValueError("upsample_rates and upsample_kernel_sizes differ in length")
+        if len(self.resblock_kernel_sizes) != len(self.resblock_dilation_sizes):
+            raise ValueError("resblock_kernel_sizes and resblock_dilation_sizes differ in length")
+        return self
+
+
+class Codec(Section):
+    """`codec`: mel VAE and BigVGAN, trained here; `weights` is where pretrained ones would lie."""
+
+    source: Literal["trained"]
+    weights: str
     seed: Seed
     vae: Vae
     vae_training: Schedule
@@ -132,9 +173,18 @@ class Codec(Section):
     vocoder_training: Schedule
 
 
-class Backbone(Section):
-    """`backbone`: Make-An-Audio's CLAP-conditioned U-Net."""
+class PretrainedCodec(Section):
+    """`codec` by published weights: Make-An-Audio's VAE and its BigVGAN, from the folder `weights`."""
 
+    source: Literal["pretrained"]
+    weights: str
+
+
+class Backbone(Section):
+    """`backbone`: Make-An-Audio's CLAP-conditioned U-Net, trained here."""
+
+    source: Literal["trained"]
+    weights: str
     seed: Seed
     channels: list[Count]
     layers_per_block: Count
@@ -154,3 +204,11 @@ class Backbone(Section):
                     f"attention_heads={self.attention_heads}"
                 )
         return self
+
+
+class PretrainedBackbone(Section):
+    """`backbone` by published weights, from the folder `weights`: Make-An-Audio's U-Net; they do not tell its heads."""
+
+    source: Literal["pretrained"]
+    weights: str
+    attention_heads: Count

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from stages.plumbing.data_params import Decompose, Images, Prepare, Quality
 from stages.plumbing.experiment_params import Embed, Evaluate, Sample, TrainA, TrainB
-from stages.plumbing.model_params import Backbone, Codec, Encoders, Judges
+from stages.plumbing.model_params import (
+    Backbone,
+    Codec,
+    Encoders,
+    Judges,
+    PretrainedBackbone,
+    PretrainedCodec,
+    PretrainedEncoders,
+)
 from stages.plumbing.section import Section
 
 
@@ -26,10 +34,10 @@ class Params(Section):
     decompose: Decompose
     images: Images
     quality: Quality
-    encoders: Encoders
+    encoders: Annotated[Encoders | PretrainedEncoders, Field(discriminator="source")]
     judges: Judges
-    codec: Codec
-    backbone: Backbone
+    codec: Annotated[Codec | PretrainedCodec, Field(discriminator="source")]
+    backbone: Annotated[Backbone | PretrainedBackbone, Field(discriminator="source")]
     embed: Embed
     train_a: TrainA
     train_b: TrainB
@@ -62,12 +70,17 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 def _first_line(error: ValidationError) -> str:
     """Turn pydantic's first complaint into one readable line."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    # pydantic puts a section's `source` between the section's name and the key.
+    sourced = first["loc"][1:2] in (("trained",), ("pretrained",))
+    key = ".".join(str(part) for part in first["loc"] if not sourced or part != first["loc"][1])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(first["loc"][-1]), _keys_beside(first["loc"]), n=1)
         hint = f"; did you mean {close[0]}?" if close else "; remove it"
         return f"{key}: unknown key{hint}{more}"
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        given = first["input"].get("source", "nothing") if isinstance(first["input"], dict) else first["input"]
+        return f"{key}.source: trained or pretrained, not {given!r}{more}"
     if first["type"] == "missing":
         return f"{key}: missing; every value stands in the file{more}"
     message = first["msg"].removeprefix("Value error, ")
@@ -80,6 +93,9 @@ def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     """Names of the schema's fields in the section that holds `location`."""
     section: Any = Params
     for part in location[:-1]:
+        if part in ("trained", "pretrained"):
+            section = get_args(section)[part == "pretrained"]
+            continue
         field = section.model_fields.get(part)
         if field is None:
             return []

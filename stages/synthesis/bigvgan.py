@@ -1,62 +1,87 @@
-"""BigVGAN v1's generator: log10 mel to waveform (Lee et al. 2023, "BigVGAN: A Universal Neural Vocoder").
+"""BigVGAN's generator: mel to waveform (Lee et al. 2023, "BigVGAN: A Universal Neural Vocoder").
 
-Written from the paper and from the key layout of the published checkpoints (NVIDIA/BigVGAN): periodic activations with
-logarithmic parameters (snakebeta) between a twofold up- and downsampling, residual blocks of the first kind. Weights
-are held without weight normalisation; `read_generator` folds it when it reads a published state.
+Written from the paper and from the key layout and options of the published checkpoints (NVIDIA/BigVGAN): periodic
+activations between a twofold up- and downsampling, residual blocks of two kinds. Weights are held without weight
+normalisation; `read_generator` folds it when it reads a published state.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.plumbing.model_params import Vocoder
+from stages.plumbing.model_params import GeneratorOptions, Vocoder
+from stages.pretrained.fitting import load_exactly
 from stages.synthesis.mel import MEL_BANDS
 
 
-class BigVGAN(nn.Module):
-    """Mel `[B, 80, frames]` to waveform `[B, frames * 256]` in [-1, 1]."""
+def options_of(size: Vocoder) -> GeneratorOptions:
+    """The published options that a section of params.yaml stands for: BigVGAN v1 with snakebeta and log scale."""
+    return GeneratorOptions(
+        num_mels=MEL_BANDS,
+        upsample_initial_channel=size.initial_channels,
+        upsample_rates=size.upsample_rates,
+        upsample_kernel_sizes=size.upsample_kernel_sizes,
+        resblock="1",
+        resblock_kernel_sizes=size.resblock_kernel_sizes,
+        resblock_dilation_sizes=[size.resblock_dilations] * len(size.resblock_kernel_sizes),
+        activation="snakebeta",
+        snake_logscale=True,
+        use_bias_at_final=True,
+        use_tanh_at_final=True,
+    )
 
-    def __init__(self, size: Vocoder) -> None:
+
+class BigVGAN(nn.Module):
+    """Mel `[B, num_mels, frames]` to waveform `[B, frames * product of the rates]` in [-1, 1]."""
+
+    def __init__(self, size: Vocoder | GeneratorOptions) -> None:
         super().__init__()
-        channels = size.initial_channels
-        self.conv_pre = nn.Conv1d(MEL_BANDS, channels, 7, padding=3)
+        options = options_of(size) if isinstance(size, Vocoder) else size
+        channels = options.upsample_initial_channel
+        block = ResidualBlock if options.resblock == "1" else PlainResidualBlock
+        snake = options.activation, options.snake_logscale
+        self.final_tanh = options.use_tanh_at_final
+        self.conv_pre = nn.Conv1d(options.num_mels, channels, 7, padding=3)
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
-        for rate, kernel in zip(size.upsample_rates, size.upsample_kernel_sizes, strict=True):
+        for rate, kernel in zip(options.upsample_rates, options.upsample_kernel_sizes, strict=True):
             upsample = nn.ConvTranspose1d(channels, channels // 2, kernel, rate, padding=(kernel - rate) // 2)
             self.ups.append(nn.Sequential(upsample))
             channels //= 2
-            for width in size.resblock_kernel_sizes:
-                self.resblocks.append(ResidualBlock(channels, width, size.resblock_dilations))
-        self.activation_post = AntiAliasedSnake(channels)
-        self.conv_post = nn.Conv1d(channels, 1, 7, padding=3)
+            for width, dilations in zip(options.resblock_kernel_sizes, options.resblock_dilation_sizes, strict=True):
+                self.resblocks.append(block(channels, width, dilations, *snake))
+        self.activation_post = AntiAliasedSnake(channels, *snake)
+        self.conv_post = nn.Conv1d(channels, 1, 7, padding=3, bias=options.use_bias_at_final)
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Vocode log10 mels of Make-An-Audio's format."""
+        """Vocode log mels of the format that the weights were trained on."""
         hidden = self.conv_pre(mel)
         blocks_per_level = len(self.resblocks) // len(self.ups)
         for level, upsample in enumerate(self.ups):
             hidden = upsample(hidden)
             blocks = self.resblocks[level * blocks_per_level : (level + 1) * blocks_per_level]
             hidden = torch.stack([block(hidden) for block in blocks]).mean(0)
-        return torch.tanh(self.conv_post(self.activation_post(hidden)))[:, 0]
+        waveform: Tensor = self.conv_post(self.activation_post(hidden))[:, 0]
+        return torch.tanh(waveform) if self.final_tanh else waveform.clamp(-1, 1)
 
 
 class ResidualBlock(nn.Module):
     """The paper's AMP block: pairs of dilated and undilated convolutions, each after an activation. `[B, C, T]`."""
 
-    def __init__(self, channels: int, kernel: int, dilations: list[int]) -> None:
+    def __init__(self, channels: int, kernel: int, dilations: Sequence[int], kind: str, log_scale: bool) -> None:
         super().__init__()
         self.convs1 = nn.ModuleList(
             nn.Conv1d(channels, channels, kernel, dilation=dilation, padding="same") for dilation in dilations
         )
         self.convs2 = nn.ModuleList(nn.Conv1d(channels, channels, kernel, padding="same") for _ in dilations)
-        self.activations = nn.ModuleList(AntiAliasedSnake(channels) for _ in range(2 * len(dilations)))
+        self.activations = nn.ModuleList(AntiAliasedSnake(channels, kind, log_scale) for _ in range(2 * len(dilations)))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Add the residual of every pair."""
@@ -66,32 +91,56 @@ class ResidualBlock(nn.Module):
         return hidden
 
 
-class SnakeBeta(nn.Module):
-    """`x + sin(a x)^2 / b`, a and b learned per channel as logarithms (paper, section 3.1). `[B, C, T]`."""
+class PlainResidualBlock(nn.Module):
+    """The smaller block (`resblock: "2"`): dilated convolutions alone, each after an activation. `[B, C, T]`."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, kernel: int, dilations: Sequence[int], kind: str, log_scale: bool) -> None:
         super().__init__()
-        self.alpha = nn.Parameter(torch.zeros(channels))
-        self.beta = nn.Parameter(torch.zeros(channels))
+        self.convs = nn.ModuleList(
+            nn.Conv1d(channels, channels, kernel, dilation=dilation, padding="same") for dilation in dilations
+        )
+        self.activations = nn.ModuleList(AntiAliasedSnake(channels, kind, log_scale) for _ in dilations)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Add the residual of every convolution."""
+        for conv, activation in zip(self.convs, self.activations, strict=True):
+            hidden = hidden + conv(activation(hidden))
+        return hidden
+
+
+class Snake(nn.Module):
+    """`x + sin(a x)^2 / b`, learned per channel (paper, section 3.1): snakebeta; in plain snake b is a. `[B, C, T]`.
+
+    With `log_scale` the parameters are logarithms.
+    """
+
+    def __init__(self, channels: int, kind: str, log_scale: bool) -> None:
+        super().__init__()
+        start = torch.zeros(channels) if log_scale else torch.ones(channels)
+        self.alpha = nn.Parameter(start.clone())
+        self.beta = nn.Parameter(start.clone()) if kind == "snakebeta" else None
+        self.log_scale = log_scale
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Apply the activation."""
-        alpha = self.alpha.exp()[:, None]
-        scale = 1 / (self.beta.exp()[:, None] + 1e-9)
-        return torch.addcmul(hidden, torch.sin(hidden * alpha).square(), scale)
+        alpha: Tensor = self.alpha
+        beta: Tensor = self.alpha if self.beta is None else self.beta
+        if self.log_scale:
+            alpha, beta = alpha.exp(), beta.exp()
+        return torch.addcmul(hidden, torch.sin(hidden * alpha[:, None]).square(), 1 / (beta[:, None] + 1e-9))
 
 
 class AntiAliasedSnake(nn.Module):
-    """Snakebeta at twice the sampling rate, between low-pass filters that keep its harmonics from folding back.
+    """Snake at twice the sampling rate, between low-pass filters that keep its harmonics from folding back.
 
     Filters and edge padding are those of the published implementation (paper, section 3.2). `[B, C, T]`.
     """
 
     lowpass: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, kind: str, log_scale: bool) -> None:
         super().__init__()
-        self.act = SnakeBeta(channels)
+        self.act = Snake(channels, kind, log_scale)
         self.register_buffer("lowpass", _half_band_filter().repeat(channels, 1, 1), persistent=False)
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -102,26 +151,38 @@ class AntiAliasedSnake(nn.Module):
         return F.conv1d(_repeat_edges(self.act(doubled), 5, 6), self.lowpass, stride=2, groups=channels)
 
 
-def read_generator(size: Vocoder, state: Mapping[str, Tensor]) -> BigVGAN:
-    """Build a generator of `size` with the weights of `state`: a published state or our own.
+def read_generator(
+    size: Vocoder | GeneratorOptions, state: Mapping[str, Tensor], origin: str | Path = "vocoder weights"
+) -> BigVGAN:
+    """Build a generator with the weights of `state`, a published state or our own, in evaluation mode.
 
-    Raises ValueError where `state` does not fit `size`.
+    Raises ValueError where `state` does not fit `size`, or where its low-pass filters are not the published ones.
     """
     generator = BigVGAN(size)
-    try:
-        generator.load_state_dict(fold_weight_norm(state))
-    except RuntimeError as error:
-        raise ValueError(f"vocoder weights do not fit the sizes of params.yaml, codec.vocoder: {error}") from None
+    for name, value in state.items():
+        if name.endswith(".filter") and not torch.allclose(value.float(), _half_band_filter(), atol=1e-3):
+            raise ValueError(f"{origin}: {name} is not BigVGAN's filter of 12 taps; other ratios are not known here")
+    load_exactly(generator, fold_weight_norm(state, origin), origin)
     return generator.eval()
 
 
-def fold_weight_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Turn each pair `weight_g`, `weight_v` into `weight = g v / |v|` and drop the constant filters."""
+def fold_weight_norm(state: Mapping[str, Tensor], origin: str | Path = "vocoder weights") -> dict[str, Tensor]:
+    """Turn each magnitude g and direction v into `weight = g v / |v|` and drop the constant filters.
+
+    They are called `weight_g`, `weight_v` or, by newer versions of torch, `parametrizations.weight.original0` and `1`.
+    Raises ValueError where one of a pair is missing.
+    """
+    old = {
+        re.sub(r"parametrizations\.weight\.original([01])$", lambda match: f"weight_{'gv'[int(match[1])]}", name): value
+        for name, value in state.items()
+    }
     folded = {}
-    for name, value in state.items():
+    for name, value in old.items():
+        pair = name[:-1] + ("g" if name.endswith("v") else "v")
+        if name.endswith((".weight_v", ".weight_g")) and pair not in old:
+            raise ValueError(f"{origin}: {name} without {pair}; get the file again")
         if name.endswith(".weight_v"):
-            magnitude = state[name.removesuffix("_v") + "_g"].float()
-            direction = value.float()
+            magnitude, direction = old[pair].float(), value.float()
             norm = direction.norm(dim=tuple(range(1, direction.dim())), keepdim=True)
             folded[name.removesuffix("_v")] = magnitude * direction / norm
         elif not name.endswith((".weight_g", ".filter")):

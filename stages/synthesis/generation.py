@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from stages.plumbing.audio_format import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
 from stages.synthesis.samplers import ddim, dpm_solver, guided, initial_noise
 
 
@@ -23,7 +25,7 @@ def sample_latents(
     steps: int,
     guidance_scale: float,
 ) -> Tensor:
-    """Scaled latents `[B, *latent_shape]` for contexts `[B, T, C]`.
+    """Scaled latents `[B, *latent_shape]` for contexts `[B, T, C]`, computed where the U-Net lies, given on the CPU.
 
     Args:
         unet: diffusers' U-Net, in evaluation mode.
@@ -35,6 +37,18 @@ def sample_latents(
         steps: of the sampler.
         guidance_scale: of classifier-free guidance; 1 is none.
     """
-    denoise = guided(unet, context, empty, guidance_scale)
-    noise = initial_noise(seeds, latent_shape)
-    return dpm_solver(denoise, noise, steps) if sampler == "dpm_solver" else ddim(denoise, noise, steps)
+    device = next(unet.parameters()).device
+    denoise = guided(unet, context.to(device), empty.to(device), guidance_scale)
+    noise = initial_noise(seeds, latent_shape).to(device)
+    latents = dpm_solver(denoise, noise, steps) if sampler == "dpm_solver" else ddim(denoise, noise, steps)
+    return latents.cpu()
+
+
+def latent_width(seconds: float) -> int:
+    """Columns of the latent that hold a clip of `seconds`: a multiple of 4, as Make-An-Audio takes them.
+
+    Raises ValueError outside 1 to 32 s.
+    """
+    if not 1 <= seconds <= 32:
+        raise ValueError(f"--seconds {seconds:g}: give 1 to 32; Make-An-Audio learned clips of 10")
+    return 4 * math.ceil(seconds * SAMPLE_RATE / (4 * HOP_LENGTH * VAE_DOWNSAMPLING) - 1e-9)

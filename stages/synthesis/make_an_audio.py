@@ -1,15 +1,20 @@
-"""Make-An-Audio's published weights under diffusers' names.
+"""Make-An-Audio's published U-Net and VAE as diffusers' classes, their sizes read off the weights.
 
-Its U-Net is latent diffusion's (CompVis/latent-diffusion), whose blocks are numbered through all levels; diffusers
-numbers them within a level.
+Both are latent diffusion's (CompVis/latent-diffusion). Its U-Net numbers blocks through all levels where diffusers
+numbers them within a level; its VAE's attention has 1 x 1 convolutions where diffusers has linear layers. Names come
+here without the checkpoint's prefixes, see `stages/pretrained/make_an_audio.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from torch import Tensor
+
+from stages.pretrained.fitting import load_exactly
 
 UNET_PREFIX = "model.diffusion_model."
 OUTSIDE_BLOCKS = {
@@ -30,10 +35,79 @@ IN_RESNETS = {
     "out_layers.3.": "conv2.",
     "skip_connection.": "conv_shortcut.",
 }
+IN_VAE = {
+    "norm_out.": "conv_norm_out.",
+    "nin_shortcut.": "conv_shortcut.",
+    "mid.block_1.": "mid_block.resnets.0.",
+    "mid.attn_1.": "mid_block.attentions.0.",
+    "mid.block_2.": "mid_block.resnets.1.",
+    ".downsample.": ".downsamplers.0.",
+    ".upsample.": ".upsamplers.0.",
+}
+IN_VAE_ATTENTION = {"norm.": "group_norm.", "q.": "to_q.", "k.": "to_k.", "v.": "to_v.", "proj_out.": "to_out.0."}
+# Latent diffusion fixes the groups of its normalisations.
+NORM_GROUPS = 32
+
+
+def read_unet(weights: Mapping[str, Tensor], heads: int | Sequence[int], origin: str | Path) -> Any:
+    """Make-An-Audio's U-Net as diffusers' UNet2DConditionModel, of the weights' sizes, for evaluation.
+
+    Args:
+        weights: by Make-An-Audio's names.
+        heads: attention heads, of every level or one number a level; weights do not tell.
+        origin: the file, for messages.
+
+    Raises:
+        ValueError: weights that are missing, unknown or of another shape, or no U-Net of this kind.
+    """
+    from diffusers import UNet2DConditionModel
+
+    config = unet_config(weights, heads, origin)
+    unet = UNet2DConditionModel(**config)
+    load_exactly(unet, {_unet_name(name, config["layers_per_block"]): value for name, value in weights.items()}, origin)
+    return unet.eval()
+
+
+def unet_config(weights: Mapping[str, Tensor], heads: int | Sequence[int], origin: str | Path) -> dict[str, Any]:
+    """What diffusers' U-Net has to be built with, read off names and shapes."""
+    downsamplers = sorted(
+        int(match[1]) for name in weights if (match := re.fullmatch(r"input_blocks\.(\d+)\.0\.op\.weight", name))
+    )
+    blocks = [int(match[1]) for name in weights if (match := re.match(r"input_blocks\.(\d+)\.", name))]
+    if not blocks:
+        raise ValueError(f"{origin}: no weights named input_blocks.*; take Make-An-Audio's own checkpoint")
+    layers = (downsamplers[0] if downsamplers else max(blocks) + 1) - 1
+    firsts = range(1, max(blocks) + 1, layers + 1)
+    middle = "middle_block.1.transformer_blocks."
+    try:
+        channels = [len(weights[f"input_blocks.{first}.0.out_layers.3.weight"]) for first in firsts]
+        embedded = [len(weights[f"input_blocks.{first}.0.emb_layers.1.weight"]) for first in firsts]
+        context_dim = weights[f"{middle}0.attn2.to_k.weight"].shape[1]
+        depth = 1 + max(int(name.removeprefix(middle).split(".")[0]) for name in weights if name.startswith(middle))
+        in_channels, out_channels = weights["input_blocks.0.0.weight"].shape[1], len(weights["out.2.weight"])
+        linear = weights["middle_block.1.proj_in.weight"].dim() == 2
+    except KeyError as error:
+        raise ValueError(f"{origin}: no weight named {error.args[0]}, so no U-Net of Make-An-Audio's kind") from None
+    attends = [f"input_blocks.{first}.1.norm.weight" in weights for first in firsts]
+    return {
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "block_out_channels": tuple(channels),
+        "layers_per_block": layers,
+        "down_block_types": tuple("CrossAttnDownBlock2D" if here else "DownBlock2D" for here in attends),
+        "up_block_types": tuple("CrossAttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
+        "cross_attention_dim": context_dim,
+        "transformer_layers_per_block": depth,
+        # diffusers' name says dimension, its Stable Diffusion U-Nets mean the number of heads.
+        "attention_head_dim": heads if isinstance(heads, int) else tuple(heads),
+        "use_linear_projection": linear,
+        "resnet_time_scale_shift": "scale_shift" if embedded[0] == 2 * channels[0] else "default",
+        "norm_num_groups": NORM_GROUPS,
+    }
 
 
 def unet_weights(checkpoint: Mapping[str, Tensor], layers_per_block: int) -> dict[str, Tensor]:
-    """The checkpoint's U-Net for a diffusers U-Net of `layers_per_block`, in single precision.
+    """A whole checkpoint's U-Net under diffusers' names, for a U-Net of `layers_per_block`, in single precision.
 
     Raises ValueError where the checkpoint holds no U-Net.
     """
@@ -43,12 +117,84 @@ def unet_weights(checkpoint: Mapping[str, Tensor], layers_per_block: int) -> dic
     return {_unet_name(name.removeprefix(UNET_PREFIX), layers_per_block): checkpoint[name].float() for name in names}
 
 
+def read_vae(weights: Mapping[str, Tensor], origin: str | Path) -> Any:
+    """Make-An-Audio's VAE as diffusers' AutoencoderKL, of the weights' sizes, for evaluation.
+
+    Raises ValueError for weights that are missing, unknown or of another shape, or no VAE of this kind.
+    """
+    from diffusers import AutoencoderKL
+
+    config = vae_config(weights, origin)
+    vae = AutoencoderKL(**config)
+    load_exactly(vae, vae_weights(weights, len(config["block_out_channels"])), origin)
+    return vae.eval()
+
+
+def vae_config(weights: Mapping[str, Tensor], origin: str | Path) -> dict[str, Any]:
+    """What diffusers' VAE has to be built with, read off names and shapes."""
+    first = re.compile(r"encoder\.down\.(\d+)\.block\.0\.conv1\.weight")
+    levels = sorted(int(match[1]) for name in weights if (match := first.fullmatch(name)))
+    try:
+        channels = [len(weights[f"encoder.down.{level}.block.0.conv1.weight"]) for level in levels]
+        in_channels, out_channels = weights["encoder.conv_in.weight"].shape[1], len(weights["decoder.conv_out.weight"])
+        latent_channels = weights["decoder.conv_in.weight"].shape[1]
+        embedded = len(weights["quant_conv.weight"]) // 2
+    except KeyError as error:
+        raise ValueError(f"{origin}: no weight named {error.args[0]}, so no VAE of Make-An-Audio's kind") from None
+    if not levels or embedded != latent_channels:
+        raise ValueError(
+            f"{origin}: a VAE of {latent_channels} latent channels that are embedded in {embedded}; diffusers' has "
+            "one number for both, as Make-An-Audio's has"
+        )
+    layers = sum(bool(re.fullmatch(r"encoder\.down\.0\.block\.\d+\.conv1\.weight", name)) for name in weights)
+    down = [f"encoder.down.{level}.attn.0.norm.weight" in weights for level in levels]
+    up = [f"decoder.up.{level}.attn.0.norm.weight" in weights for level in reversed(levels)]
+    return {
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "latent_channels": latent_channels,
+        "block_out_channels": tuple(channels),
+        "layers_per_block": layers,
+        "down_block_types": tuple("AttnDownEncoderBlock2D" if here else "DownEncoderBlock2D" for here in down),
+        "up_block_types": tuple("AttnUpDecoderBlock2D" if here else "UpDecoderBlock2D" for here in up),
+        "mid_block_add_attention": "encoder.mid.attn_1.norm.weight" in weights,
+        "norm_num_groups": NORM_GROUPS,
+        "sample_size": 80,
+    }
+
+
+def vae_weights(weights: Mapping[str, Tensor], levels: int) -> dict[str, Tensor]:
+    """A VAE's weights under diffusers' names, attention's 1 x 1 convolutions as matrices, in single precision."""
+    named = {}
+    for name, value in weights.items():
+        new = _vae_name(name, levels)
+        is_matrix = ".attentions." in new and value.dim() == 4
+        named[new] = (value[:, :, 0, 0] if is_matrix else value).float()
+    return named
+
+
+def _vae_name(name: str, levels: int) -> str:
+    name = re.sub(r"\.down\.(\d+)\.", r".down_blocks.\1.", name)
+    name = re.sub(r"\.up\.(\d+)\.", lambda match: f".up_blocks.{levels - 1 - int(match[1])}.", name)
+    name = re.sub(r"_blocks\.(\d+)\.block\.", r"_blocks.\1.resnets.", name)
+    name = re.sub(r"_blocks\.(\d+)\.attn\.", r"_blocks.\1.attentions.", name)
+    for old, new in IN_VAE.items():
+        name = name.replace(old, new)
+    match = re.fullmatch(r"(.*\.attentions\.\d+\.)(.*)", name)
+    if match:
+        for old, new in IN_VAE_ATTENTION.items():
+            if match[2].startswith(old):
+                return match[1] + new + match[2].removeprefix(old)
+    return name
+
+
 def _unet_name(name: str, layers_per_block: int) -> str:
     for old, new in OUTSIDE_BLOCKS.items():
         if name.startswith(old):
             return _in_resnet(name.replace(old, new, 1))
     match = re.fullmatch(r"(input|output)_blocks\.(\d+)\.(\d+)\.(.*)", name)
-    assert match, name
+    if not match:
+        return name
     side, number, part, rest = match[1], int(match[2]), int(match[3]), match[4]
     if side == "input":
         level, layer = divmod(number - 1, layers_per_block + 1)

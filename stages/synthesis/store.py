@@ -10,18 +10,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from stages.plumbing.audio_format import HOP_LENGTH, VAE_DOWNSAMPLING
 from stages.plumbing.files import read_json, write_json
-from stages.plumbing.model_params import Vocoder
-from stages.synthesis.bigvgan import BigVGAN, read_generator
+from stages.plumbing.model_params import GeneratorOptions, Vocoder
+from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
 from stages.synthesis.vae import decode_latent, encode_mel
 
 CODEC = Path("models/codec")
 BACKBONE = Path("models/backbone")
+VOCODED_SAMPLES = 32 * 40_960
 
 
 @dataclass(frozen=True)
 class Codec:
-    """Mels to latents and on to waveforms.
+    """Mels to latents and on to waveforms; it computes where its networks lie and answers on the CPU.
 
     `scale_factor` brings latents to a known standard deviation (Rombach et al. 2022, appendix G, where it is 1);
     `latent_shape` `(C, 10, W)` is that of the training clips.
@@ -35,18 +37,27 @@ class Codec:
     @torch.no_grad()
     def encode(self, mel: Tensor) -> Tensor:
         """Log10 mels `[B, 80, T]` to scaled latents `[B, C, 10, T / 8]`."""
-        return encode_mel(self.vae, mel) * self.scale_factor
+        return encode_mel(self.vae, mel.to(self.vae.device)).cpu() * self.scale_factor
 
     @torch.no_grad()
     def decode_mel(self, latents: Tensor) -> Tensor:
         """Scaled latents `[B, C, 10, W]` to log10 mels `[B, 80, 8 W]`."""
-        return decode_latent(self.vae, latents / self.scale_factor)
+        return decode_latent(self.vae, (latents / self.scale_factor).to(self.vae.device)).cpu()
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents `[B, C, 10, W]` to waveforms `[B, 2048 W]`."""
-        waveforms: Tensor = self.vocoder(self.decode_mel(latents))
-        return waveforms
+        # A long clip takes much memory at BigVGAN's full size: as many at a time as make 82 s.
+        mels = self.decode_mel(latents).split(
+            max(1, VOCODED_SAMPLES // (HOP_LENGTH * VAE_DOWNSAMPLING * latents.shape[3]))
+        )
+        return torch.cat([self.vocoder(part.to(self.vae.device)).cpu() for part in mels])
+
+    def to(self, device: str) -> Codec:
+        """Move both networks, and return the codec."""
+        self.vae.to(device)
+        self.vocoder.to(device)
+        return self
 
 
 def save_codec(
@@ -57,13 +68,17 @@ def save_codec(
     `latents` `[N, C, 10, W]` are the training clips', before scaling; `latent_deviation` is their standard deviation
     after it.
     """
+    scale_factor = latent_deviation / float(latents.std())
+    write_codec(folder, vae, vocoder, options_of(vocoder_size), scale_factor, list(latents.shape[1:]))
+
+
+def write_codec(
+    folder: Path, vae: Any, vocoder: dict[str, Tensor], options: GeneratorOptions, scale_factor: float, shape: list[int]
+) -> None:
+    """Write VAE and vocoder with what builds them again; `shape` `(C, 10, W)` is that of the clips' latents."""
     vae.save_pretrained(folder / "vae")
     save_file(vocoder, folder / "vocoder.safetensors")
-    config = {
-        "scale_factor": latent_deviation / float(latents.std()),
-        "latent_shape": list(latents.shape[1:]),
-        "vocoder": vocoder_size.model_dump(),
-    }
+    config = {"scale_factor": scale_factor, "latent_shape": shape, "vocoder": options.model_dump()}
     write_json(folder / "config.json", config)
 
 
@@ -72,7 +87,8 @@ def load_codec(folder: Path = CODEC) -> Codec:
     from diffusers import AutoencoderKL
 
     config = read_json(folder / "config.json")
-    vocoder = read_generator(Vocoder.model_validate(config["vocoder"]), load_file(folder / "vocoder.safetensors"))
+    options = GeneratorOptions.model_validate(config["vocoder"])
+    vocoder = read_generator(options, load_file(folder / "vocoder.safetensors"))
     vae = AutoencoderKL.from_pretrained(folder / "vae", local_files_only=True).eval().requires_grad_(False)
     return Codec(vae, vocoder.requires_grad_(False), config["scale_factor"], tuple(config["latent_shape"]))
 

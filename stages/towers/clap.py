@@ -6,9 +6,10 @@ padding's features carry meaning too. Contrastive training compares the first to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,25 @@ from stages.plumbing.model_params import ClapSize
 
 TEXT_TOKENS = 77
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class TextEncoder(Protocol):
+    """What later stages ask of a CLAP, trained or published: token features as the U-Net's context."""
+
+    def to(self, device: str) -> Any:
+        """Move the network."""
+
+    def token_features(self, tokens: Tensor) -> Tensor:
+        """Token ids `[B, 77]` to `[B, 77, D]`."""
+
+
+class TextTokenizer(Protocol):
+    """What reads its captions: always 77 tokens, those after the text are `padding`."""
+
+    padding: int
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Token ids `[B, 77]`."""
 
 
 class Projection(nn.Module):
@@ -50,6 +70,40 @@ class TextTower(nn.Module):
         """Token ids `[B, 77]` to token features `[B, 77, D]`, every position attended to."""
         features: Tensor = self.projection(self.base(input_ids=tokens).last_hidden_state)
         return features
+
+
+class PublishedText(nn.Module):
+    """A published text tower alone, where the rest of its CLAP is not needed; `tower` maps `[B, 77]` to features."""
+
+    def __init__(self, tower: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def token_features(self, tokens: Tensor) -> Tensor:
+        """Token ids `[B, 77]` to the U-Net's context `[B, 77, D]`."""
+        features: Tensor = self.tower(tokens)
+        return features
+
+
+def bert_config(weights: Mapping[str, Tensor], origin: str | Path, heads: int | None = None) -> dict[str, Any]:
+    """What BERT (or RoBERTa) has to be built with, read off names and shapes without a prefix.
+
+    Weights do not tell the number of heads; without `heads` they are of 64 dimensions, as in all published sizes.
+    """
+    layers = {int(match[1]) for name in weights if (match := re.match(r"encoder\.layer\.(\d+)\.", name))}
+    try:
+        words, width = weights["embeddings.word_embeddings.weight"].shape
+        return {
+            "vocab_size": words,
+            "hidden_size": width,
+            "num_hidden_layers": len(layers),
+            "num_attention_heads": heads or max(1, width // 64),
+            "intermediate_size": len(weights["encoder.layer.0.intermediate.dense.weight"]),
+            "max_position_embeddings": len(weights["embeddings.position_embeddings.weight"]),
+            "type_vocab_size": len(weights["embeddings.token_type_embeddings.weight"]),
+        }
+    except KeyError as error:
+        raise ValueError(f"{origin}: no weight named {error.args[0]}, so no text tower of this kind") from None
 
 
 class AudioTower(nn.Module):
@@ -133,6 +187,7 @@ class Tokenizer:
 
         pieces = vocabulary.read_text(encoding="utf-8").splitlines()
         self.vocabulary = len(pieces)
+        self.padding = 0
         self._bert = BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, do_lower_case=True)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
@@ -141,6 +196,6 @@ class Tokenizer:
         return torch.tensor(encoded["input_ids"], dtype=torch.long)
 
 
-def token_counts(tokens: Tensor) -> Tensor:
+def token_counts(tokens: Tensor, padding: int = 0) -> Tensor:
     """How many of `[B, 77]` token ids are no padding, `[B]`."""
-    return (tokens != 0).sum(dim=1)
+    return (tokens != padding).sum(dim=1)

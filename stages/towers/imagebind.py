@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from stages.plumbing.model_params import ImageBindSize
+from stages.plumbing.model_params import ImageBindSize, TowerSize
 
 IMAGE_SIZE = 224
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -30,6 +31,11 @@ AUDIO_MEAN, AUDIO_DEVIATION = -4.268, 9.138
 AUDIO_MEL_BINS = 128
 AUDIO_FRAMES = 256
 MODALITIES = ("text", "vision", "audio")
+PUBLISHED_AUDIO_STRIDE, PUBLISHED_AUDIO_FRAMES = 10, 204
+PUBLISHED_AUDIO_SECONDS, PUBLISHED_AUDIO_CLIPS = 2, 3
+PARTS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors")
+# A tower that is built only to be deleted.
+UNUSED = TowerSize(width=8, blocks=1, heads=1)
 
 
 def _module(name: str) -> Any:
@@ -43,26 +49,48 @@ def _module(name: str) -> Any:
     return importlib.import_module(f"imagebind.models.{name}")
 
 
-def build_imagebind(size: ImageBindSize) -> nn.Module:
-    """Build ImageBind with random weights, its text, vision and audio towers only.
+class WithoutMemory(TorchFunctionMode):
+    """Within it, networks are built on the meta device: their weights have shapes and no memory.
 
-    Audio patches do not overlap here (stride 16, where the published model has 10).
+    Not `torch.device("meta")`, under which ImageBind cannot be built: it computes with a small tensor as it goes.
     """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Send what becomes weights to the meta device, and let the rest be."""
+        named = dict(kwargs or {})
+        if function in (torch.empty, torch.zeros, torch.ones, torch.randn):
+            named["device"] = named.get("device") or "meta"
+        return function(*args, **named)
+
+
+def build_imagebind(
+    size: ImageBindSize,
+    modalities: Sequence[str] = MODALITIES,
+    audio_stride: int = 16,
+    audio_frames: int = AUDIO_FRAMES,
+) -> nn.Module:
+    """Build ImageBind with random weights, the towers of `modalities` only.
+
+    Audio patches of ours do not overlap and see 2.56 s; the published ones lie 10 apart and see 2.04 s.
+    """
+    text, vision, audio = (
+        getattr(size, name) if name in modalities else UNUSED for name in ("text", "vision", "audio")
+    )
     model: nn.Module = _module("imagebind_model").ImageBindModel(
         kernel_size=(2, size.patch, size.patch),
         out_embed_dim=size.embedding_dim,
-        vision_embed_dim=size.vision.width,
-        vision_num_blocks=size.vision.blocks,
-        vision_num_heads=size.vision.heads,
-        text_embed_dim=size.text.width,
-        text_num_blocks=size.text.blocks,
-        text_num_heads=size.text.heads,
-        audio_embed_dim=size.audio.width,
-        audio_num_blocks=size.audio.blocks,
-        audio_num_heads=size.audio.heads,
-        audio_stride=16,
+        vision_embed_dim=vision.width,
+        vision_num_blocks=vision.blocks,
+        vision_num_heads=vision.heads,
+        text_embed_dim=text.width,
+        text_num_blocks=text.blocks,
+        text_num_heads=text.heads,
+        audio_embed_dim=audio.width,
+        audio_num_blocks=audio.blocks,
+        audio_num_heads=audio.heads,
+        audio_stride=audio_stride,
         audio_num_mel_bins=AUDIO_MEL_BINS,
-        audio_target_len=AUDIO_FRAMES,
+        audio_target_len=audio_frames,
         audio_drop_path=0.0,
         depth_embed_dim=8,
         depth_num_blocks=1,
@@ -74,10 +102,10 @@ def build_imagebind(size: ImageBindSize) -> nn.Module:
         imu_num_blocks=1,
         imu_num_heads=1,
     )
-    for part in ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors"):
+    for part in PARTS:
         towers = getattr(model, part)
         for modality in list(towers):
-            if modality not in MODALITIES:
+            if modality not in modalities:
                 del towers[modality]
     return model
 
@@ -115,15 +143,15 @@ def read_image(path: str | Path) -> Tensor:
 
 def normalize_images(images: Tensor) -> Tensor:
     """`[B, 3, 224, 224]` uint8 to CLIP's normalised floats."""
-    mean = torch.tensor(IMAGE_MEAN).view(3, 1, 1)
-    deviation = torch.tensor(IMAGE_DEVIATION).view(3, 1, 1)
+    mean = torch.tensor(IMAGE_MEAN, device=images.device).view(3, 1, 1)
+    deviation = torch.tensor(IMAGE_DEVIATION, device=images.device).view(3, 1, 1)
     return (images.float() / 255 - mean) / deviation
 
 
-def audio_features(waveforms: Tensor) -> Tensor:
-    """Kaldi filterbanks `[B, 1, 128, 256]` of waveforms `[B, samples]` at 16 kHz, normalised as ImageBind does.
+def audio_features(waveforms: Tensor, kept: int = AUDIO_FRAMES) -> Tensor:
+    """Kaldi filterbanks `[B, 1, 128, kept]` of waveforms `[B, samples]` at 16 kHz, normalised as ImageBind does.
 
-    The first 256 frames of 10 ms are kept; a shorter clip is padded with zeros.
+    The first `kept` frames of 10 ms are kept; a shorter clip is padded with zeros.
     """
     import torchaudio
 
@@ -140,9 +168,21 @@ def audio_features(waveforms: Tensor) -> Tensor:
             frame_length=25,
             frame_shift=10,
         )
-        frames = nn.functional.pad(bank.T[:, :AUDIO_FRAMES], (0, max(0, AUDIO_FRAMES - len(bank))))
+        frames = nn.functional.pad(bank.T[:, :kept], (0, max(0, kept - len(bank))))
         features.append((frames - AUDIO_MEAN) / AUDIO_DEVIATION)
     return torch.stack(features)[:, None]
+
+
+def embed_audio_clips(model: nn.Module, waveforms: Tensor) -> Tensor:
+    """Waveforms `[B, samples]` at 16 kHz to embeddings `[B, D]` of length 1 by the published audio tower.
+
+    As published, three evenly spread windows of 2 s are embedded and averaged; a shorter clip is padded with silence.
+    """
+    window = PUBLISHED_AUDIO_SECONDS * 16_000
+    padded = nn.functional.pad(waveforms, (0, max(0, window - waveforms.shape[1])))
+    starts = torch.linspace(0, padded.shape[1] - window, PUBLISHED_AUDIO_CLIPS).round().long().tolist()
+    windows = [audio_features(padded[:, start : start + window], PUBLISHED_AUDIO_FRAMES) for start in starts]
+    return unit(torch.stack([embed_audio(model, features) for features in windows]).mean(dim=0))
 
 
 def unit(embedding: Tensor) -> Tensor:
@@ -150,19 +190,23 @@ def unit(embedding: Tensor) -> Tensor:
     return nn.functional.normalize(embedding, dim=-1)
 
 
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
 def embed_texts(model: nn.Module, tokens: Tensor) -> Tensor:
     """Tokens `[B, 77]` to embeddings `[B, D]` of length 1."""
-    return unit(model({"text": tokens})["text"])
+    return unit(model({"text": tokens.to(_device(model))})["text"])
 
 
 def embed_images(model: nn.Module, images: Tensor) -> Tensor:
     """Images `[B, 3, 224, 224]` uint8 to embeddings `[B, D]` of length 1."""
-    return unit(model({"vision": normalize_images(images)})["vision"])
+    return unit(model({"vision": normalize_images(images.to(_device(model)))})["vision"])
 
 
 def embed_audio(model: nn.Module, features: Tensor) -> Tensor:
     """Filterbanks `[B, 1, 128, 256]` to embeddings `[B, D]` of length 1."""
-    return unit(model({"audio": features})["audio"])
+    return unit(model({"audio": features.to(_device(model))})["audio"])
 
 
 def logit_scale(model: nn.Module) -> Tensor:

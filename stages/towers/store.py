@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -9,10 +10,12 @@ from torch import Tensor, nn
 
 from stages.plumbing.files import read_json, write_json
 from stages.plumbing.model_params import ClapSize, ImageBindSize
-from stages.towers.clap import Clap, Tokenizer
-from stages.towers.imagebind import build_imagebind
+from stages.towers import imagebind as ib
+from stages.towers.clap import Clap, PublishedText, TextEncoder, TextTokenizer, TextTower, Tokenizer
+from stages.towers.roberta import RobertaTokenizer, RobertaTower
 
 ENCODERS = Path("models/encoders")
+CONDITIONING = ("text", "vision")
 
 
 def save_encoders(
@@ -29,14 +32,42 @@ def save_encoders(
 
 
 def load_imagebind(folder: Path = ENCODERS) -> nn.Module:
-    """ImageBind with its weights, frozen, for evaluation."""
-    model = build_imagebind(ImageBindSize.model_validate(read_json(folder / "config.json")["imagebind"]))
-    model.load_state_dict(load_file(folder / "imagebind.safetensors"))
+    """ImageBind with its weights, frozen, for evaluation; of a published one only the text and vision towers."""
+    published = (folder / "imagebind_audio.safetensors").exists()
+    return _load_imagebind(folder, "imagebind", CONDITIONING if published else ib.MODALITIES)
+
+
+def load_imagebind_audio(folder: Path = ENCODERS) -> nn.Module:
+    """The published ImageBind's audio tower alone, frozen: for the audio-image score, on demand."""
+    return _load_imagebind(folder, "imagebind_audio", ("audio",), ib.PUBLISHED_AUDIO_STRIDE, ib.PUBLISHED_AUDIO_FRAMES)
+
+
+def _load_imagebind(folder: Path, name: str, modalities: Sequence[str], *audio: int) -> nn.Module:
+    size = ImageBindSize.model_validate(read_json(folder / "config.json")["imagebind"])
+    with ib.WithoutMemory():
+        model = ib.build_imagebind(size, modalities, *audio)
+    model.load_state_dict(load_file(folder / f"{name}.safetensors"), assign=True)
     return model.eval().requires_grad_(False)
 
 
-def load_clap(folder: Path = ENCODERS) -> tuple[Clap, Tokenizer]:
-    """CLAP with its weights, frozen, for evaluation, and its tokenizer."""
+def load_clap(folder: Path = ENCODERS) -> tuple[TextEncoder, TextTokenizer]:
+    """What gives the U-Net's context, trained or published, frozen, for evaluation, and its tokenizer."""
+    config = read_json(folder / "config.json")
+    if "clap" in config:
+        return load_trained_clap(folder)
+    tokenizer: TextTokenizer
+    if "laion_clap" in config:
+        tower: nn.Module = RobertaTower(config["laion_clap"])
+        tokenizer = RobertaTokenizer(folder)
+    else:
+        tower = TextTower(config["make_an_audio"]["bert"], config["make_an_audio"]["embedding_dim"])
+        tokenizer = Tokenizer(folder / "vocab.txt")
+    tower.load_state_dict(load_file(folder / "clap.safetensors"))
+    return PublishedText(tower).eval().requires_grad_(False), tokenizer
+
+
+def load_trained_clap(folder: Path = ENCODERS) -> tuple[Clap, Tokenizer]:
+    """Our own CLAP, both towers, frozen, for evaluation, and its tokenizer."""
     tokenizer = Tokenizer(folder / "vocab.txt")
     clap = Clap(ClapSize.model_validate(read_json(folder / "config.json")["clap"]), tokenizer.vocabulary)
     clap.load_state_dict(load_file(folder / "clap.safetensors"))

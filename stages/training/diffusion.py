@@ -17,7 +17,7 @@ LARGEST_WEIGHT = 5.0
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e for latents and noise `[B, C, H, W]`, timesteps `[B]`."""
-    alpha = alphas_cumprod()[timesteps].float().view(-1, 1, 1, 1)
+    alpha = alphas_cumprod()[timesteps.cpu()].float().view(-1, 1, 1, 1).to(latents.device)
     return alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
 
 
@@ -42,9 +42,9 @@ def random_diffusion_loss(unet: nn.Module, latents: Tensor, context: Tensor, wei
     `plain` is Make-An-Audio's squared error of the noise. `clean_latent` is that of the clean latent which the
     predicted noise implies, see `timestep_weights`.
     """
-    timesteps = torch.randint(TIMESTEPS, (len(latents),))
+    timesteps = torch.randint(TIMESTEPS, (len(latents),)).to(latents.device)
     errors = noise_errors(unet, latents, context, torch.randn_like(latents), timesteps)
-    return errors.mean() if weighting == "plain" else (timestep_weights()[timesteps] * errors).mean()
+    return errors.mean() if weighting == "plain" else (timestep_weights().to(errors.device)[timesteps] * errors).mean()
 
 
 @lru_cache(maxsize=1)
@@ -62,7 +62,7 @@ def timestep_weights() -> Tensor:
 
 def drop_context(context: Tensor, empty: Tensor, share: float) -> Tensor:
     """Replace a random `share` of the batch's contexts `[B, T, C]` by the features of "" `[T, C]`."""
-    dropped = torch.rand(len(context)) < share
+    dropped = torch.rand(len(context)).to(context.device) < share
     return torch.where(dropped[:, None, None], empty[None], context)
 
 
@@ -74,8 +74,8 @@ def fixed_diffusion_loss(unet: nn.Module, latents: Tensor, context: Tensor, draw
     count, total = len(latents), 0.0
     for draw in range(draws):
         generator = torch.Generator().manual_seed(derive_seed("fixed diffusion loss", draw))
-        noise = torch.randn(latents.shape, generator=generator)
+        noise = torch.randn(latents.shape, generator=generator).to(latents.device)
         strata = (torch.arange(count) + draw * count) * TIMESTEPS // (draws * count)
-        timesteps = strata[torch.randperm(count, generator=generator)]
+        timesteps = strata[torch.randperm(count, generator=generator)].to(latents.device)
         total += float(noise_errors(unet, latents, context, noise, timesteps).mean())
     return total / draws

@@ -53,6 +53,22 @@ def learning_rate_factor(update: int, updates: int) -> float:
     return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * position))
 
 
+def build_optimizer(
+    name: str, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """AdamW, fused; or bitsandbytes' 8-bit one, which is an optional dependency and wants CUDA."""
+    if name != "adamw_8bit":
+        return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError:
+        raise ValueError('optimizer: adamw_8bit needs bitsandbytes; `pip install -e ".[gpu]"`, or take adamw') from None
+    if not parameters[0].is_cuda:
+        raise ValueError("optimizer: adamw_8bit runs on CUDA alone; set BIND_AN_AUDIO_DEVICE=cuda, or take adamw")
+    eight_bit: torch.optim.Optimizer = AdamW8bit(parameters, lr=learning_rate, weight_decay=weight_decay)
+    return eight_bit
+
+
 def train(
     network: nn.Module,
     loss: Callable[[int], Tensor],
@@ -67,6 +83,7 @@ def train(
     best_by: str | None = None,
     ema_decay: float = 0.0,
     weight_decay: float = 0.01,
+    optimizer_name: str = "adamw",
 ) -> Trained:
     """Minimise `loss(update)` over the parameters of `network` that require gradients.
 
@@ -83,9 +100,10 @@ def train(
         best_by: the column whose lowest value marks the best weights.
         ema_decay: decay of the exponential average of the weights; 0 trains without one.
         weight_decay: AdamW's.
+        optimizer_name: `adamw`, fused, or `adamw_8bit` by bitsandbytes.
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    optimizer = build_optimizer(optimizer_name, trainable, learning_rate, weight_decay)
     average = None
     if ema_decay > 0:
         average = torch.optim.swa_utils.AveragedModel(

@@ -1,0 +1,115 @@
+"""LAION-CLAP (Wu et al. 2023) through the package `laion-clap`, from local files alone.
+
+The package's `__init__` fetches tokenizers when it is imported, and its loader runs what is in a checkpoint. So its
+model's module is imported here without it, weights are read by `stages/pretrained/`, and the tokenizer comes from a
+folder. Checkpoints without fusion are read: 630k-best, 630k-audioset-best (HTSAT-tiny), music_audioset and
+music_speech_audioset (HTSAT-base).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.pretrained.fitting import load_exactly, without_prefix
+from stages.pretrained.reading import read_weights
+from stages.towers.clap import bert_config
+from stages.towers.roberta import PADDING, ROBERTA, RobertaTower
+
+SAMPLE_RATE = 48_000
+SAMPLES = 480_000
+PACKAGE = "laion_clap_module"
+AUDIO_TOWERS = {96: "HTSAT-tiny", 128: "HTSAT-base", 256: "HTSAT-large"}
+
+
+class LaionClap(nn.Module):
+    """Both towers, to score how well a clip fits a caption."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def embed_texts(self, tokens: Tensor) -> Tensor:
+        """Token ids `[B, 77]` to embeddings `[B, 512]` of length 1."""
+        text = {"input_ids": tokens, "attention_mask": (tokens != PADDING).long()}
+        embedded: Tensor = self.model.encode_text(text, device=tokens.device)
+        return nn.functional.normalize(embedded, dim=-1)
+
+    def embed_audio(self, waveforms: Tensor) -> Tensor:
+        """Waveforms `[B, samples]` at 16 kHz in [-1, 1] to embeddings `[B, 512]` of length 1.
+
+        As published: resampled to 48 kHz, quantised to 16 bit, repeated whole times and padded to 10 s; of a longer
+        clip the first 10 s count (the publishers' code takes 10 s at random).
+        """
+        import torchaudio
+
+        resampled = torchaudio.functional.resample(waveforms, 16_000, SAMPLE_RATE)[:, :SAMPLES]
+        quantised = (resampled.clamp(-1, 1) * 32767).to(torch.int16).float() / 32767
+        repeated = quantised.repeat(1, max(1, SAMPLES // quantised.shape[1]))
+        padded = nn.functional.pad(repeated, (0, SAMPLES - repeated.shape[1]))
+        hidden = self.model.encode_audio({"waveform": padded}, device=padded.device)["embedding"]
+        return nn.functional.normalize(self.model.audio_projection(hidden), dim=-1)
+
+
+def read_laion_weights(path: str | Path) -> dict[str, Tensor]:
+    """A published checkpoint's weights without the `module.` of distributed training.
+
+    Raises ValueError for what `read_weights` refuses, and for a checkpoint with feature fusion.
+    """
+    weights = {name.removeprefix("module."): value for name, value in read_weights(path, ("state_dict",)).items()}
+    if any(".fusion_model." in name or ".mel_conv2d." in name for name in weights):
+        raise ValueError(f"{path}: a checkpoint with feature fusion; take one without, such as 630k-audioset-best.pt")
+    return weights
+
+
+def read_roberta_tower(weights: Mapping[str, Tensor], origin: str | Path) -> tuple[RobertaTower, dict[str, Any]]:
+    """The text tower alone, with its weights, in evaluation mode, and the sizes that build it again."""
+    branch = without_prefix(weights, "text_branch.")
+    config = bert_config(branch, origin)
+    tower = RobertaTower(config)
+    load_exactly(tower.base, branch, origin)
+    return tower.eval(), config
+
+
+def read_laion_clap(path: str | Path) -> LaionClap:
+    """Both towers of a published checkpoint, frozen, in evaluation mode; sizes are read off the weights.
+
+    Raises ValueError for a file that cannot be read, or weights that are missing, unknown or of another shape.
+    """
+    from transformers import RobertaConfig, RobertaModel
+
+    weights = read_laion_weights(path)
+    width = len(weights.get("audio_branch.patch_embed.proj.weight", ()))
+    if width not in AUDIO_TOWERS:
+        raise ValueError(
+            f"{path}: no audio tower that is known; take a checkpoint of {', '.join(AUDIO_TOWERS.values())}"
+        )
+    branch = without_prefix(weights, "text_branch.")
+    roberta = RobertaConfig(**bert_config(branch, path), **ROBERTA)
+    module = _module("model")
+    sizes = json.loads((Path(module.__file__).parent / "model_configs" / f"{AUDIO_TOWERS[width]}.json").read_text())
+    # The package would fetch RoBERTa by its name; only the architecture is wanted, its weights are in the checkpoint.
+    module.RobertaModel = types.SimpleNamespace(from_pretrained=lambda _name: RobertaModel(roberta))
+    model = module.CLAP(sizes["embed_dim"], sizes["audio_cfg"], {**sizes["text_cfg"], "model_type": "roberta"})
+    load_exactly(model, weights, path)
+    return LaionClap(model).eval().requires_grad_(False)
+
+
+def _module(name: str) -> Any:
+    if PACKAGE not in sys.modules:
+        spec = importlib.util.find_spec("laion_clap")
+        if spec is None or spec.submodule_search_locations is None:
+            raise ValueError("package laion-clap is not installed; `pip install -c constraints.txt -e .`")
+        package = types.ModuleType(PACKAGE)
+        package.__path__ = [str(Path(location) / "clap_module") for location in spec.submodule_search_locations]
+        sys.modules[PACKAGE] = package
+    return importlib.import_module(f"{PACKAGE}.{name}")

@@ -1,0 +1,49 @@
+"""LAION-CLAP's text tower: RoBERTa (Liu et al. 2019), and its tokenizer from local files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.towers.clap import TEXT_TOKENS
+
+PADDING = 1
+ROBERTA = {"layer_norm_eps": 1e-5, "pad_token_id": PADDING, "bos_token_id": 0, "eos_token_id": 2}
+
+
+class RobertaTower(nn.Module):
+    """RoBERTa's hidden states of all 77 tokens, padding masked as LAION-CLAP masks it: `[B, 77]` to `[B, 77, D]`."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__()
+        from transformers import RobertaConfig, RobertaModel
+
+        self.base = RobertaModel(RobertaConfig(**config, **ROBERTA))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Token ids to hidden states."""
+        hidden: Tensor = self.base(input_ids=tokens, attention_mask=(tokens != PADDING).long()).last_hidden_state
+        return hidden
+
+
+class RobertaTokenizer:
+    """RoBERTa's byte-pair tokenizer from a folder with `vocab.json` and `merges.txt`, always 77 tokens."""
+
+    padding = PADDING
+
+    def __init__(self, folder: str | Path) -> None:
+        from transformers import RobertaTokenizer as Published
+
+        for name in ("vocab.json", "merges.txt"):
+            if not (Path(folder) / name).is_file():
+                raise ValueError(f"{folder}/{name}: no such file; `bind-an-audio weights` says where it comes from")
+        self._roberta = Published.from_pretrained(str(folder), local_files_only=True)
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Token ids `[B, 77]`, padded with 1."""
+        encoded = self._roberta(list(texts), padding="max_length", truncation=True, max_length=TEXT_TOKENS)
+        return torch.tensor(encoded["input_ids"], dtype=torch.long)

@@ -1,0 +1,41 @@
+"""What the full size takes: counts by component, and the profiler's peak against sizes that are known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stages.commands import main as commands
+from stages.commands.memory import parameters, peak_bytes
+
+
+def test_components_have_their_published_numbers_of_parameters(monkeypatch, capsys):
+    counts = parameters()
+    assert counts["U-Net"] == 160_223_684
+    assert counts["VAE"] == 68_984_037
+    # Published with 31,777 magnitudes of weight normalisation beside, which are folded here.
+    assert counts["BigVGAN"] == 112_231_250 - 31_777
+    towers = sum(counts[f"ImageBind-huge, {name}"] for name in ("text", "vision"))
+    assert towers == pytest.approx(987e6, rel=0.001)
+    assert counts["in all"] == sum(counts.values()) // 2
+    commands.main(["memory", "--count"])
+    assert "| U-Net | 160,223,684 | 0.64 |" in capsys.readouterr().out
+
+
+def test_the_peak_is_what_is_held_at_once():
+    def one_after_the_other():
+        for _ in range(3):
+            torch.empty(1_000_000).fill_(1.0)
+
+    def together():
+        return sum(torch.empty(1_000_000).fill_(1.0).sum() for _ in range(1)), [
+            torch.empty(1_000_000) for _ in range(3)
+        ]
+
+    assert peak_bytes(one_after_the_other) == pytest.approx(4e6, rel=0.01)
+    assert peak_bytes(together) == pytest.approx(12e6, rel=0.01)
+    network = torch.nn.Sequential(*[torch.nn.Linear(256, 256) for _ in range(8)])
+    kept = peak_bytes(lambda: network(torch.randn(1000, 256)))
+    with torch.no_grad():
+        freed = peak_bytes(lambda: network(torch.randn(1000, 256)))
+    assert kept >= 3 * freed
