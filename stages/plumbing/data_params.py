@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from stages.plumbing.audio_format import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
-from stages.plumbing.section import Count, Positive, Section, Seed, Share
+from stages.plumbing.section import Count, NotNegative, Positive, Section, Seed, Share
 
 
 class Prepare(Section):
@@ -44,9 +44,17 @@ class Prepare(Section):
 class Decompose(Section):
     """`decompose`: how a caption is split into what is seen and what is heard."""
 
-    backend: Literal["rules"]
+    backend: Literal["rules", "openai"]
     min_words: Count
     max_words: Count
+    model: Annotated[str, Field(min_length=1)]
+    temperature: Annotated[NotNegative, Field(le=2)]
+    seed: Seed
+    prompt: Literal["v1"]
+    prompt_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    attempts: Count
+    mode: Literal["direct", "batch"]
+    budget_usd: Positive
 
     @model_validator(mode="after")
     def _ordered(self) -> Decompose:

@@ -1,0 +1,127 @@
+"""Ask a language model about every caption, many at a time, and keep each reply before it is read.
+
+Environment: `BIND_AN_AUDIO_CONCURRENCY` requests at a time at most, `BIND_AN_AUDIO_REQUESTS_PER_MINUTE`,
+`BIND_AN_AUDIO_TOKENS_PER_MINUTE`; the pace adapts to the server below these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from stages.language.bill import USUAL_ANSWER_TOKENS, Bill, request_tokens
+from stages.language.conversation import Step
+from stages.language.server import TRIES, client_settings, fatal, gave_up, jittered_pause, number, scrubbed
+from stages.plumbing.pace import Pace, retry_after
+from stages.plumbing.progress import progress
+from stages.plumbing.request_cache import RequestCache, request_key
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+CONCURRENCY = 64
+
+
+def ask_all(captions: list[str], step_of: Callable[[str], Step], cache: RequestCache, bill: Bill) -> None:
+    """Ask until every caption's conversation has ended; all replies are then in the cache.
+
+    Args:
+        captions: distinct captions.
+        step_of: the next step of a caption's conversation, by what the cache holds.
+        cache: takes each reply as it arrives.
+        bill: what was spent so far; replies are added to it.
+
+    Raises:
+        ValueError: the budget is reached, or the server gave an error that no second try can mend. What is under way
+            then still arrives and is kept.
+    """
+    asyncio.run(_ask_all(captions, step_of, cache, bill))
+
+
+async def _ask_all(captions: list[str], step_of: Callable[[str], Step], cache: RequestCache, bill: Bill) -> None:
+    from openai import AsyncOpenAI
+
+    concurrency = int(number("BIND_AN_AUDIO_CONCURRENCY", CONCURRENCY))
+    pace = Pace(_limit("BIND_AN_AUDIO_REQUESTS_PER_MINUTE"), _limit("BIND_AN_AUDIO_TOKENS_PER_MINUTE"), concurrency)
+    waiting, problems, under_way = iter(captions), [], [0.0]
+    done = [0]
+    with progress((), "captions", total=len(captions)) as bar:
+        async with AsyncOpenAI(**client_settings(), max_retries=0) as client:
+
+            async def work() -> None:
+                for caption in waiting:
+                    try:
+                        await _converse(client, caption)
+                    except ValueError as error:
+                        problems.append(error)
+                    if problems:
+                        return
+                    done[0] += 1
+                    projected = bill.spent / done[0] * len(captions)
+                    bar.set_postfix_str(f"{bill.spent:.4f} USD spent, {projected:.2f} projected", refresh=False)
+                    bar.update()
+
+            async def _converse(client: AsyncOpenAI, caption: str) -> None:
+                while (step := step_of(caption)).request is not None and not problems:
+                    price = bill.of_request(step.request)
+                    bill.check(under_way[0] + price, done[0], len(captions))
+                    under_way[0] += price
+                    try:
+                        text = await ask(client, step.request, pace, lambda: bool(problems))
+                    finally:
+                        under_way[0] -= price
+                    if text is None:
+                        return
+                    key = request_key(step.request)
+                    cache.put(key, text, "direct")
+                    kept = cache.get(key)
+                    assert kept is not None
+                    bill.add([kept])
+
+            await asyncio.gather(*(work() for _ in range(min(concurrency, len(captions)))))
+    if problems:
+        raise problems[0]
+
+
+async def ask(
+    client: AsyncOpenAI, request: dict[str, Any], pace: Pace, given_up: Callable[[], bool] = lambda: False
+) -> str | None:
+    """Send one request until an answer arrives; return its raw text, None where `given_up()` turned true meanwhile.
+
+    429, 5xx, time-outs and broken connections are tried again after what the server asks for, or a jittered pause
+    that doubles. Raises ValueError for every other error, and after TRIES failures in a row.
+    """
+    import openai
+
+    tokens = request_tokens(request) + USUAL_ANSWER_TOKENS
+    problem = ""
+    for attempt in range(TRIES):
+        pause = jittered_pause(attempt)
+        async with pace.turn(tokens):
+            if given_up():
+                return None
+            try:
+                response = await client.chat.completions.with_raw_response.create(**request)
+            except openai.RateLimitError as error:
+                headers = error.response.headers
+                if stop := fatal(error, request["model"]):
+                    raise stop from None
+                asked = retry_after(headers)
+                pace.refused(pause if asked is None else asked, headers)
+                problem, pause = "429 (too many requests)", 0.0
+            except openai.OpenAIError as error:
+                if stop := fatal(error, request["model"]):
+                    raise stop from None
+                pace.failed()
+                problem = scrubbed(str(error))
+            else:
+                pace.accepted(response.headers)
+                return str(response.text)
+        await asyncio.sleep(pause)
+    raise gave_up(problem)
+
+
+def _limit(name: str) -> float | None:
+    return number(name, 1.0) if os.environ.get(name) else None
