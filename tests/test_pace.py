@@ -58,16 +58,16 @@ def requests_sent(server, pace_of, count, latency, tokens=300.0):
         async def work():
             for _ in waiting:
                 while True:
-                    async with pace.turn(tokens):
+                    async with pace.turn(tokens) as sent:
                         await asyncio.sleep(latency / 2)
                         taken, wait, said = server.take(loop.time())
                         await asyncio.sleep(latency / 2)
                         if taken:
                             accepted.append(loop.time())
-                            pace.accepted(said)
+                            pace.accepted(said, sent)
                             break
                         refused.append(loop.time())
-                        pace.refused(wait, said)
+                        pace.refused(wait, said, sent)
 
         await asyncio.gather(*(work() for _ in range(64)))
 
@@ -114,8 +114,8 @@ def test_nothing_is_sent_before_a_refusals_time_is_over():
 
     async def main():
         pace = Pace(None, None, 4, loop.time)
-        async with pace.turn(1):
-            pace.refused(7.0, {})
+        async with pace.turn(1) as sent:
+            pace.refused(7.0, {}, sent)
         async with pace.turn(1):
             return loop.time()
 
@@ -126,7 +126,7 @@ def test_nothing_is_sent_before_a_refusals_time_is_over():
 def test_failures_narrow_and_answers_widen_what_is_under_way():
     pace = Pace(None, None, 64, lambda: 0.0)
     for _ in range(100):
-        pace.accepted({})
+        pace.accepted({}, 0.0)
     assert pace.width == 64
     for _ in range(100):
         pace.failed()

@@ -99,7 +99,7 @@ async def ask(
     problem = ""
     for attempt in range(TRIES):
         pause = jittered_pause(attempt)
-        async with pace.turn(tokens):
+        async with pace.turn(tokens) as sent:
             if given_up():
                 return None
             try:
@@ -109,7 +109,7 @@ async def ask(
                 if stop := fatal(error, request["model"]):
                     raise stop from None
                 asked = retry_after(headers)
-                pace.refused(pause if asked is None else asked, headers)
+                pace.refused(pause if asked is None else asked, headers, sent)
                 problem, pause = "429 (too many requests)", 0.0
             except openai.OpenAIError as error:
                 if stop := fatal(error, request["model"]):
@@ -117,7 +117,7 @@ async def ask(
                 pace.failed()
                 problem = scrubbed(str(error))
             else:
-                pace.accepted(response.headers)
+                pace.accepted(response.headers, sent)
                 return str(response.text)
         await asyncio.sleep(pause)
     raise gave_up(problem)

@@ -63,12 +63,28 @@ class Decompose(Section):
         return self
 
 
+class Flux(Section):
+    """`images.flux`: FLUX.1-schnell as the painter; other backends do not read it."""
+
+    model: Annotated[str, Field(min_length=1)]
+    revision: Annotated[str, Field(min_length=1)]
+    transformer: Literal["bfloat16", "fp8", "nf4"]
+    steps: Count
+    guidance_scale: NotNegative
+    render_size: Annotated[int, Field(ge=64, multiple_of=16)]
+    max_sequence_length: Annotated[int, Field(ge=1, le=512)]
+    batch_size: Count
+    attempts: Count
+    prompt: Annotated[str, Field(pattern=r"\{visual_part\}")]
+
+
 class Images(Section):
     """`images`: who paints the visual parts."""
 
     seed: Seed
-    backend: Literal["pictograms"]
+    backend: Literal["pictograms", "flux"]
     size: Annotated[int, Field(ge=64)]
+    flux: Flux
 
 
 class Quality(Section):

@@ -2,8 +2,8 @@
 
 Three sources tell the pace: limits that the user names (requests and tokens a minute), the server's `x-ratelimit-*`
 headers (spend what remains, then go on at the rate at which it comes back), and, where the server sends none, its
-refusals. Between two refusals a server accepts just as much as it allows, so accepted requests over the time between
-(the pause that it asks for included) measure its limit; asking a little above that keeps the measure alive.
+refusals. The first tells roughly what it allows; from then on the share that it refuses is how far the rate lies above
+its limit. Asking a little above that keeps the measure alive.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 CATCH_UP_SECONDS = 0.25  # a late wake-up may be made good by so much
-MEASURE_SECONDS = 0.5  # a limit is not measured over less
+MEASURE_SECONDS, MEASURE_LATENCIES = 0.5, 4  # a limit is not measured over less
 ABOVE_LIMIT = 1.02
 GROWTH = 0.01  # a second, for each second without refusal
 UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -41,13 +41,16 @@ class Pace:
         self._clock, self._sleep = clock, sleep
         self._active, self._gate, self._freed = 0, asyncio.Lock(), asyncio.Event()
         self._slot = self._token_slot = self._paused_until = self._since = self._grown = clock()
-        self._accepted, self._refused = 0, False
+        self._asked, self._refusals, self._latency = 0, 0, 0.0
         self._remaining: dict[str, float] = {}  # by kind: requests, tokens
         self._interval: dict[str, float] = {}  # seconds until one more comes back
 
     @asynccontextmanager
-    async def turn(self, tokens: float) -> AsyncIterator[None]:
-        """Wait until a request of about so many tokens may be sent; it counts as under way inside the block."""
+    async def turn(self, tokens: float) -> AsyncIterator[float]:
+        """Wait until a request of about so many tokens may be sent; it counts as under way inside the block.
+
+        Yields the time at which it is sent, which `accepted` and `refused` want back.
+        """
         async with self._gate:
             while True:
                 now = self._clock()
@@ -63,15 +66,15 @@ class Pace:
             self._spend(now, tokens)
             self._active += 1
         try:
-            yield
+            yield now
         finally:
             self._active -= 1
             self._freed.set()
 
-    def accepted(self, headers: Mapping[str, str]) -> None:
+    def accepted(self, headers: Mapping[str, str], sent: float) -> None:
         """Learn from an answer: more at a time, a little faster, and what the headers say."""
         now = self._clock()
-        self._accepted += 1
+        self._latency += 0.1 * (now - sent - self._latency)
         self.width = min(self.width + 1, self.concurrency)
         if self.rate is not None:
             # The longer no refusal came, the faster: a limit that was measured too low is left in seconds.
@@ -80,10 +83,11 @@ class Pace:
         self._grown = now
         self._read(headers)
 
-    def refused(self, retry_after: float, headers: Mapping[str, str]) -> None:
+    def refused(self, retry_after: float, headers: Mapping[str, str], sent: float) -> None:
         """Learn from a 429: nothing is sent for `retry_after` seconds, then at the rate that was measured."""
         self._paused_until = max(self._paused_until, self._clock() + retry_after)
-        self._refused = True
+        # What was sent at an earlier rate says nothing of today's.
+        self._refusals += sent >= self._since
         self._read(headers)
 
     def failed(self) -> None:
@@ -91,19 +95,21 @@ class Pace:
         self.width = max(1.0, self.width * 0.7)
 
     def _measure(self, now: float) -> None:
-        """After a refusal's pause: what was accepted since the last one, over the time between, is the limit."""
-        if not self._refused or now - self._since < MEASURE_SECONDS:
+        """After a refusal's pause: the share that was refused is how far the rate lay above the limit."""
+        if not self._refusals or now - self._since < max(MEASURE_SECONDS, MEASURE_LATENCIES * self._latency):
             return
-        self._refused = False
         if "requests" not in self._interval:
-            measured = ABOVE_LIMIT * max(self._accepted, 1) / (now - self._since)
-            # A short span may say too little: the rate sinks to the measure, yet not by more than half at once.
-            self.rate = measured if self.rate is None else min(max(measured, self.rate / 2), self.rate)
+            kept = self._asked - self._refusals
+            if self.rate is None:
+                self.rate = ABOVE_LIMIT * max(kept, 1) / (now - self._since)
+            else:
+                self.rate *= ABOVE_LIMIT * max(kept / self._asked, 0.5)
             if self._most is not None:
                 self.rate = min(self.rate, self._most)
-        self._since, self._accepted = now, 0
+        self._since, self._asked, self._refusals = now, 0, 0
 
     def _spend(self, now: float, tokens: float) -> None:
+        self._asked += 1
         earliest = now - CATCH_UP_SECONDS
         if self.rate is not None:
             self._slot = max(self._slot, earliest) + 1 / self.rate
