@@ -13,6 +13,7 @@ COMMANDS = {
     "generate": "make a clip from a text, an image or both, with the trained weights",
     "sync": "log DVC's commits and experiments into MLflow, each exactly once",
     "show": "print the metrics table, and where the listening page and MLflow's store are",
+    "contact-sheet": "put accepted and rejected pairs with their images on one page",
     "decomposition-report": "count how a file of captions fares in decomposition",
 }
 

@@ -94,6 +94,8 @@ class Quality(Section):
     max_words: Count
     min_image_size: Count
     min_image_deviation: Positive
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=32)]
+    profanity: Literal["allow", "reject"]
     max_reject_rate: Share
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 
 CATCH_UP_SECONDS = 0.25  # a late wake-up may be made good by so much
 MEASURE_SECONDS, MEASURE_LATENCIES = 0.5, 4  # a limit is not measured over less
+MANY_REFUSALS, MANY_REQUESTS = 5, 100
 ABOVE_LIMIT = 1.02
 GROWTH = 0.01  # a second, for each second without refusal
 UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -86,6 +87,9 @@ class Pace:
     def refused(self, retry_after: float, headers: Mapping[str, str], sent: float) -> None:
         """Learn from a 429: nothing is sent for `retry_after` seconds, then at the rate that was measured."""
         self._paused_until = max(self._paused_until, self._clock() + retry_after)
+        self._slot = max(self._slot, self._paused_until)  # a pause is not made good
+        if self.rate is None and "requests" not in self._interval:
+            self.failed()
         # What was sent at an earlier rate says nothing of today's.
         self._refusals += sent >= self._since
         self._read(headers)
@@ -96,7 +100,10 @@ class Pace:
 
     def _measure(self, now: float) -> None:
         """After a refusal's pause: the share that was refused is how far the rate lay above the limit."""
-        if not self._refusals or now - self._since < max(MEASURE_SECONDS, MEASURE_LATENCIES * self._latency):
+        if now - self._since < max(MEASURE_SECONDS, MEASURE_LATENCIES * self._latency):
+            return
+        # A few refusals among few requests may be a server's hiccup and no limit.
+        if self._refusals < MANY_REFUSALS and (not self._refusals or self._asked < MANY_REQUESTS):
             return
         if "requests" not in self._interval:
             kept = self._asked - self._refusals
