@@ -14,7 +14,7 @@ class Prepare(Section):
     """`prepare`: which captioned audio, how many clips, how it is split."""
 
     seed: Seed
-    corpus: Literal["soundworld", "audiofolder", "esc10", "esc50"]
+    corpus: Literal["soundworld", "audiofolder", "esc10", "esc50", "audiocaps", "clotho", "wavcaps"]
     folder: str
     clips: Annotated[int, Field(ge=0)]
     clip_seconds: Positive
