@@ -1,9 +1,9 @@
 """Check a DVC remote end to end: push a probe, wipe the cache, pull it back, compare hashes.
 
 Command: `bind-an-audio storage-check [--remote NAME]`
-Reads the remote's settings from this repository (`.dvc/config`, `.dvc/config.local`). Works in a folder of its own: your
-cache and data are not touched. Its random probes (a file, and a folder of two), 2 KiB each, stay on the remote. Seconds,
-by the remote's latency.
+Reads the remote's settings from this repository (`.dvc/config`, `.dvc/config.local`). Works in a folder of its own:
+your cache and data are not touched. Its random probes (a file, and a folder of two), 2 KiB each, stay on the remote.
+Seconds, by the remote's latency.
 """
 
 from __future__ import annotations
