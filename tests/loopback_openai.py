@@ -135,6 +135,10 @@ class Server:
         if path != "/v1/chat/completions":
             return await self._send(writer, 200, *self._batch_api(method, path, content))
         body = json.loads(content)
+        if self.settings.get("poison"):
+            bad = "poison" in body["messages"][1]["content"]
+            self.note(fault="401" if bad else "429")
+            return await self._send(writer, 401 if bad else 429, "{}", {"retry-after": "3600"})
         fault, key = self.fault_of(body), request_key(body)
         taken, extra = self.rate_headers()
         row = {"body": body if self.settings.get("bodies") else None, "key": key}

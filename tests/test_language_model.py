@@ -259,6 +259,14 @@ def test_errors_that_no_second_try_mends_end_at_once_in_one_line_without_the_key
     assert_no_key_below(folder)
 
 
+def test_a_fatal_error_ends_the_run_while_others_wait_for_an_hour(tmp_path, start_server):
+    address, _ = start_server(poison=1)
+    folder = lay_out(tmp_path / "run", ["A poison", *CAPTIONS])
+    done = stage(folder, address)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: OPENAI_API_KEY: the server does not take it (401)")
+
+
 def assert_no_key_below(folder):
     for path in folder.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stages.language.bill import USUAL_ANSWER_TOKENS, Bill, request_tokens
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 CONCURRENCY = 64
+
+
+class StoppedError(Exception):
+    """The run ends for another request's sake; what waits need wait no longer."""
 
 
 def ask_all(captions: list[str], step_of: Callable[[str], Step], cache: RequestCache, bill: Bill) -> None:
@@ -44,36 +49,42 @@ async def _ask_all(captions: list[str], step_of: Callable[[str], Step], cache: R
     from openai import AsyncOpenAI
 
     concurrency = int(number("BIND_AN_AUDIO_CONCURRENCY", CONCURRENCY))
-    pace = Pace(_limit("BIND_AN_AUDIO_REQUESTS_PER_MINUTE"), _limit("BIND_AN_AUDIO_TOKENS_PER_MINUTE"), concurrency)
-    waiting, problems, under_way = iter(captions), [], [0.0]
-    done = [0]
+    stopped = asyncio.Event()
+    limits = _limit("BIND_AN_AUDIO_REQUESTS_PER_MINUTE"), _limit("BIND_AN_AUDIO_TOKENS_PER_MINUTE")
+    pace = Pace(*limits, concurrency, sleep=partial(_sleep, stopped=stopped))
+    waiting = iter(captions)
+    problems: list[ValueError] = []
+    done, under_way = 0, 0.0  # captions; US dollars of requests without an answer yet
     with progress((), "captions", total=len(captions)) as bar:
         async with AsyncOpenAI(**client_settings(), max_retries=0) as client:
 
             async def work() -> None:
+                nonlocal done
                 for caption in waiting:
                     try:
-                        await _converse(client, caption)
+                        await converse(caption)
                     except ValueError as error:
                         problems.append(error)
-                    if problems:
+                        stopped.set()
+                    except StoppedError:
+                        pass
+                    if stopped.is_set():
                         return
-                    done[0] += 1
-                    projected = bill.spent / done[0] * len(captions)
+                    done += 1
+                    projected = bill.spent / done * len(captions)
                     bar.set_postfix_str(f"{bill.spent:.4f} USD spent, {projected:.2f} projected", refresh=False)
                     bar.update()
 
-            async def _converse(client: AsyncOpenAI, caption: str) -> None:
-                while (step := step_of(caption)).request is not None and not problems:
+            async def converse(caption: str) -> None:
+                nonlocal under_way
+                while (step := step_of(caption)).request is not None and not stopped.is_set():
                     price = bill.of_request(step.request)
-                    bill.check(under_way[0] + price, done[0], len(captions))
-                    under_way[0] += price
+                    bill.check(under_way + price, done, len(captions))
+                    under_way += price
                     try:
-                        text = await ask(client, step.request, pace, lambda: bool(problems))
+                        text = await ask(client, step.request, pace, stopped)
                     finally:
-                        under_way[0] -= price
-                    if text is None:
-                        return
+                        under_way -= price
                     key = request_key(step.request)
                     cache.put(key, text, "direct")
                     kept = cache.get(key)
@@ -85,13 +96,12 @@ async def _ask_all(captions: list[str], step_of: Callable[[str], Step], cache: R
         raise problems[0]
 
 
-async def ask(
-    client: AsyncOpenAI, request: dict[str, Any], pace: Pace, given_up: Callable[[], bool] = lambda: False
-) -> str | None:
-    """Send one request until an answer arrives; return its raw text, None where `given_up()` turned true meanwhile.
+async def ask(client: AsyncOpenAI, request: dict[str, Any], pace: Pace, stopped: asyncio.Event) -> str:
+    """Send one request until an answer arrives; return its raw text.
 
     429, 5xx, time-outs and broken connections are tried again after what the server asks for, or a jittered pause
-    that doubles. Raises ValueError for every other error, and after TRIES failures in a row.
+    that doubles. Raises ValueError for every other error, and after TRIES failures in a row; StoppedError where
+    `stopped` is set while it waits.
     """
     import openai
 
@@ -100,8 +110,8 @@ async def ask(
     for attempt in range(TRIES):
         pause = jittered_pause(attempt)
         async with pace.turn(tokens) as sent:
-            if given_up():
-                return None
+            if stopped.is_set():
+                raise StoppedError
             try:
                 response = await client.chat.completions.with_raw_response.create(**request)
             except openai.RateLimitError as error:
@@ -119,8 +129,17 @@ async def ask(
             else:
                 pace.accepted(response.headers, sent)
                 return str(response.text)
-        await asyncio.sleep(pause)
+        await _sleep(pause, stopped)
     raise gave_up(problem)
+
+
+async def _sleep(pause: float, stopped: asyncio.Event) -> None:
+    """Wait for so many seconds. Raises StoppedError as soon as `stopped` is set."""
+    try:
+        await asyncio.wait_for(stopped.wait(), pause)
+    except TimeoutError:
+        return
+    raise StoppedError
 
 
 def _limit(name: str) -> float | None:
