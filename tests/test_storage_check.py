@@ -18,7 +18,7 @@ def repository(tmp_path, monkeypatch):
     folder = tmp_path / "repository"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    with Repo.init(".", no_scm=True) as repo, repo.config.edit("repo") as config:
+    with Repo.init(".", no_scm=True) as repo, repo.config.edit("local") as config:
         config["remote"] = {"shelf": {"url": str(tmp_path / "shelf")}, "other": {"url": str(tmp_path / "other")}}
         config["core"] = {"remote": "shelf"}
     return folder
