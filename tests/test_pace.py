@@ -123,6 +123,24 @@ def test_nothing_is_sent_before_a_refusals_time_is_over():
     loop.close()
 
 
+def test_a_rate_does_not_grow_beyond_what_is_asked():
+    loop = SimulatedLoop()
+
+    async def main():
+        pace = Pace(None, None, 4, loop.time)
+        for number in range(2000):
+            async with pace.turn(1) as sent:
+                await asyncio.sleep(1)
+                if number < 10:
+                    pace.refused(0, {}, sent)
+                else:
+                    pace.accepted({}, sent)
+        return pace.rate
+
+    assert 1 <= loop.run_until_complete(main()) < 4
+    loop.close()
+
+
 def test_failures_narrow_and_answers_widen_what_is_under_way():
     pace = Pace(None, None, 64, lambda: 0.0)
     for _ in range(100):

@@ -79,8 +79,11 @@ class Pace:
         self.width = min(self.width + 1, self.concurrency)
         if self.rate is not None:
             # The longer no refusal came, the faster: a limit that was measured too low is left in seconds.
-            grown = self.rate * (1 + GROWTH * (now - self._grown) * max(0.0, now - self._since))
-            self.rate = grown if self._most is None else min(grown, self._most)
+            since = max(0.0, now - self._since)
+            grown = self.rate * (1 + GROWTH * (now - self._grown) * since)
+            # Far above what is really asked a rate says nothing, and would take long to sink.
+            highest = max(self.rate, 2 * self._asked / max(since, MEASURE_SECONDS))
+            self.rate = min(grown, highest, self._most or grown)
         self._grown = now
         self._read(headers)
 
