@@ -76,11 +76,13 @@ def round_trip(name: str, settings: dict[str, Any]) -> None:
             with Repo(folder) as repo:
                 repo.add([str(root / "probe.bin"), str(root / "folder")])
                 repo.push(remote=name)
-                step = "wiping the cache"
-                shutil.rmtree(repo.cache.local.path)
-                (root / "probe.bin").unlink()
-                shutil.rmtree(root / "folder")
-                step = "pull"
+                cache = repo.cache.local.path
+            step = "wiping the cache"
+            shutil.rmtree(cache)
+            (root / "probe.bin").unlink()
+            shutil.rmtree(root / "folder")
+            step = "pull"
+            with Repo(folder) as repo:
                 repo.pull(remote=name)
         # Every remote's package raises errors of its own kind.
         except Exception as error:
