@@ -93,7 +93,6 @@ def environment(address, **more):
         "OPENAI_API_KEY": KEY,
         "OPENAI_BASE_URL": address,
         "BIND_AN_AUDIO_TRACKING": "off",
-        "BIND_AN_AUDIO_REQUEST_SECONDS": "2",
         "BIND_AN_AUDIO_POLL_SECONDS": "0.01",
         **more,
     }
@@ -339,7 +338,7 @@ def kill_and_finish(folder, address, log, servers, kills):
         process = subprocess.Popen(
             [sys.executable, "-m", "stages.decompose"],
             cwd=folder,
-            env=environment(address),
+            env=environment(address, BIND_AN_AUDIO_REQUEST_SECONDS="2"),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -347,7 +346,7 @@ def kill_and_finish(folder, address, log, servers, kills):
         process.send_signal(signal.SIGKILL)
         process.wait()
         kept.append((kept_keys(folder), len(asked(log))))
-    return stage(folder, address), kept
+    return stage(folder, address, BIND_AN_AUDIO_REQUEST_SECONDS="2"), kept
 
 
 def kept_keys(folder):
@@ -356,7 +355,7 @@ def kept_keys(folder):
 
 
 def assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills, mark_every):
-    address, log = start_server(fault_share=0.15, time_out=2, mark_every=mark_every, latency=0.002)
+    address, log = start_server(fault_share=0.15, time_out=3, mark_every=mark_every, latency=0.002)
     folder = lay_out(tmp_path / "killed", captions)
     done, kept = kill_and_finish(folder, address, log, start_server, kills)
     assert done.returncode == 0, done.stderr[-2000:]
