@@ -1,4 +1,5 @@
 # `make repro` makes everything from nothing; `make test` checks everything. Both set up $(VENV) where needed.
+# `make repro PUSH=1` pushes data and models to DVC's default remote when the run is done.
 
 VENV ?= .venv
 
@@ -14,6 +15,9 @@ repro: install
 	dvc repro
 	bind-an-audio sync
 	bind-an-audio show
+ifdef PUSH
+	dvc push
+endif
 
 test: install
 	ruff check .

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.corpus.esc_captions import caption_of
-from stages.corpus.readers import Rejected, read_corpus
+from stages.corpus.listing import Rejected
+from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip
 from stages.corpus.signals import Waveform, generator
 from stages.corpus.soundworld import soundworld
@@ -80,6 +81,8 @@ def recorded(prepare: Prepare, rejected: list[Rejected]) -> Iterator[tuple[dict[
             "recording": clip.recording,
             "attributes": {},
         }
+        if clip.captions:
+            row["captions"] = list(clip.captions)
         yield row, wave
 
 

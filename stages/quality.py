@@ -2,7 +2,7 @@
 
 Command: `python -m stages.quality`
 Reads data/decomposed.jsonl and data/images/ (PNG + metadata.jsonl), writes data/quality/{accepted,rejected}.jsonl and
-metrics/quality.json. A few seconds for a thousand pairs.
+metrics/quality.json. A few seconds for a thousand pairs. To look at pairs: `bind-an-audio contact-sheet`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.imagery.checks import image_problems
+from stages.imagery.duplicates import PerceptualHashes
+from stages.language.profanity import is_profane
 from stages.language.text import text_problems
 from stages.plumbing.data_params import Quality
 from stages.plumbing.files import read_jsonl, replacing_folder, write_json, write_jsonl
@@ -33,9 +35,12 @@ def main() -> None:
     pairs = read_jsonl(DECOMPOSED)
     images = {row["id"]: f"{IMAGES}/{row['file_name']}" for row in read_jsonl(f"{IMAGES}/metadata.jsonl")}
     accepted, rejected, with_added = [], [], 0
+    seen = PerceptualHashes(params.near_duplicate_bits)
     for pair in progress(pairs, "pairs"):
         row = {key: pair[key] for key in PAIR_KEYS}
         reasons = pair_problems(pair, images.get(pair["id"]), params)
+        if not reasons and params.near_duplicate_bits and seen.add(images[pair["id"]]):
+            reasons = ["image_near_duplicate"]
         if reasons:
             rejected.append({**row, "reasons": reasons})
         else:
@@ -68,12 +73,14 @@ def pair_problems(pair: dict[str, Any], image: str | None, params: Quality) -> l
         params: the `quality` section.
 
     Returns:
-        The decomposer's own reason where it found no parts; else the codes of `text_problems` and `image_problems`,
-        `image_missing` where there is no file.
+        The decomposer's own reason where it found no parts; else the codes of `text_problems`, `profane` where that is
+        asked for, and the codes of `image_problems`, `image_missing` where there is no file.
     """
     if pair["reason"] is not None:
         return [pair["reason"]]
     problems = text_problems(pair["visual_part"], pair["text_part"], params.min_words, params.max_words)
+    if params.profanity == "reject" and is_profane(f"{pair['visual_part']} {pair['text_part']}"):
+        problems.append("profane")
     if image is None:
         return [*problems, "image_missing"]
     return problems + image_problems(Path(image), params.min_image_size, params.min_image_deviation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections import Counter
 from pathlib import Path
@@ -9,8 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
+from stages.commands import contact_sheet
+from stages.imagery.duplicates import PerceptualHashes
+from stages.language.profanity import is_profane
 from stages.plumbing.files import read_jsonl, write_jsonl
 from stages.quality import check_reject_rate, main, pair_problems
 
@@ -33,7 +39,7 @@ def pair(number: int, **changes: object) -> dict[str, object]:
 def lay_out(folder: Path, pairs: list[dict[str, object]], max_reject_rate: float, without_image: str = "") -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["quality"] |= {"min_words": 3, "max_words": 7, "max_reject_rate": max_reject_rate, "min_image_size": 64}
-    params["quality"]["min_image_deviation"] = 4.0
+    params["quality"] |= {"min_image_deviation": 4.0, "near_duplicate_bits": 0, "profanity": "allow"}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     write_jsonl(folder / "data/decomposed.jsonl", pairs)
     rows = []
@@ -134,3 +140,99 @@ def test_the_decomposers_reason_comes_alone(workspace):
     params = load_params(ROOT / "params.yaml").quality
     failed = pair(0, visual_part=None, text_part=None, reason="not_english")
     assert pair_problems(failed, None, params) == ["not_english"]
+
+
+def set_quality(workspace, **changes):
+    params = yaml.safe_load((workspace / "params.yaml").read_text())
+    params["quality"] |= changes
+    (workspace / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def test_near_duplicates_of_an_accepted_image_are_rejected_by_option(workspace):
+    lay_out(workspace, [pair(number) for number in range(5)], max_reject_rate=0.9)
+    rng = np.random.default_rng(1)
+    one, other = (
+        np.asarray(Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).resize((64, 64))) for _ in range(2)
+    )
+    darker = (one * 0.9).astype(np.uint8)
+    for number, pixels in enumerate([one, other, darker, one[:, ::-1], other]):
+        Image.fromarray(pixels).save(workspace / f"data/images/clip-{number}_bell.png")
+    main()
+    assert read_jsonl("data/quality/rejected.jsonl") == []
+    set_quality(workspace, near_duplicate_bits=5)
+    main()
+    rejected = {row["id"]: row["reasons"] for row in read_jsonl("data/quality/rejected.jsonl")}
+    assert rejected == {"clip-2": ["image_near_duplicate"], "clip-4": ["image_near_duplicate"]}
+
+
+hashes = st.integers(0, 2**64 - 1)
+
+
+@given(st.lists(st.tuples(hashes, st.sets(st.integers(0, 63), max_size=6)), max_size=12), st.integers(1, 8))
+def test_near_hashes_are_found_as_by_comparing_all(drawn, bits):
+    values = [value for value, flips in drawn for value in (value, value ^ sum(1 << bit for bit in flips))]
+    seen = PerceptualHashes(bits)
+    kept: list[int] = []
+    for value in values:
+        near = any((value ^ other).bit_count() < bits for other in kept)
+        assert seen.add_hash(value) == near
+        if not near:
+            kept.append(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a man shouts fucking loudly", True),
+        ("two assholes argue", True),
+        ("a bull-shit speech", True),
+        ("a cock crows at dawn", False),
+        ("a classic passenger train", False),
+        ("a great tit sings in Scunthorpe", False),
+    ],
+)
+def test_swear_words_are_found_in_any_inflection(text, found):
+    assert is_profane(text) is found
+
+
+def test_swearing_is_rejected_by_option(workspace):
+    lay_out(workspace, [pair(0), pair(1, text_part="damn loud ringing")], max_reject_rate=0.9)
+    main()
+    assert read_jsonl("data/quality/rejected.jsonl") == []
+    set_quality(workspace, profanity="reject")
+    main()
+    assert [row["reasons"] for row in read_jsonl("data/quality/rejected.jsonl")] == [["profane"]]
+
+
+def sheet(*words):
+    parser = argparse.ArgumentParser()
+    contact_sheet.add_arguments(parser)
+    contact_sheet.main(parser.parse_args(list(words)))
+
+
+def test_the_contact_sheet_shows_both_kinds_with_words_and_reasons(workspace, capsys):
+    pairs = [pair(n, caption="A <small> bell") for n in range(4)]
+    pairs += [pair(4, text_part="a bell rings"), pair(5, visual_part=None, text_part=None, reason="nothing_seen")]
+    lay_out(workspace, pairs, max_reject_rate=0.9)
+    main()
+    sheet("--out", "sheet.html", "--pairs", "3")
+    page = Path("sheet.html").read_text()
+    assert page.count("data:image/png;base64,") == 3 + 1
+    assert "4 accepted" in page
+    assert "2 rejected" in page
+    assert "nothing_seen" in page
+    assert "shared_words" in page
+    assert "A &lt;small&gt; bell" in page
+    assert "http" not in page
+    assert "3 of 4 accepted, 2 of 2 rejected pairs" in capsys.readouterr().out
+    sheet("--out", "sheet.png")
+    with Image.open("sheet.png") as image:
+        assert image.width > 900
+        assert np.asarray(image.convert("L")).std() > 10
+
+
+def test_the_contact_sheet_says_what_it_can_write(workspace):
+    with pytest.raises(ValueError, match=r"--out=sheet\.pdf: neither \.html nor \.png"):
+        sheet("--out", "sheet.pdf")
+    with pytest.raises(ValueError, match="--pairs=0"):
+        sheet("--out", "sheet.png", "--pairs", "0")

@@ -16,6 +16,8 @@ COMMANDS = {
     "rehearse": "run the full preset with random weights of the published sizes, and measure it",
     "sync": "log DVC's commits and experiments into MLflow, each exactly once",
     "show": "print the metrics table, and where the listening page and MLflow's store are",
+    "contact-sheet": "put accepted and rejected pairs with their images on one page",
+    "storage-check": "push a probe to a DVC remote, pull it back, compare",
     "decomposition-report": "count how a file of captions fares in decomposition",
 }
 

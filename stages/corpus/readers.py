@@ -1,21 +1,21 @@
 """Readers of captioned or labelled audio: Hugging Face's audiofolder, ESC-50's layout, ESC-10's class folders.
 
+AudioCaps, Clotho and WavCaps are read by `published.py`.
+
 A reader lists clips without opening their audio. What it cannot use becomes a row of rejected.jsonl with a reason
 code; only a folder that is missing or laid out otherwise is an error.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stages.corpus.esc_captions import categories
+from stages.corpus.listing import Clip, Rejected, csv_rows, distinct, drawn_split, inside, jsonl_rows, reject, slug
+from stages.corpus.published import audiocaps, clotho, wavcaps
 from stages.corpus.signals import generator
 from stages.plumbing.data_params import Prepare
 
@@ -45,19 +45,6 @@ ESC10_FOLDERS = {
     "rooster": "rooster",
     "fire crackling": "crackling_fire",
 }
-Rejected = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One clip of a corpus before its audio is read; `caption` is None where only a class is known."""
-
-    id: str
-    file: str  # relative to the corpus folder, with forward slashes
-    recording: str
-    split: str
-    caption: str | None
-    sources: tuple[str, ...]
 
 
 def read_corpus(prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
@@ -73,6 +60,12 @@ def read_corpus(prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
         clips, rejected = _esc10(folder)
     elif prepare.corpus == "esc50":
         clips, rejected = _esc50(folder)
+    elif prepare.corpus == "audiocaps":
+        clips, rejected = audiocaps(folder, prepare)
+    elif prepare.corpus == "clotho":
+        clips, rejected = clotho(folder, prepare)
+    elif prepare.corpus == "wavcaps":
+        clips, rejected = wavcaps(folder, prepare)
     else:
         clips, rejected = _audiofolder(folder, prepare)
     if not clips:
@@ -96,9 +89,9 @@ def _esc10(folder: Path) -> tuple[list[Clip], list[Rejected]]:
         match = re.fullmatch(r"(\d)-(\d+)-([A-Z])\.(ogg|wav|flac)", path.name)
         category = ESC10_FOLDERS.get(path.parent.name.split(" - ")[-1].lower())
         if not match or match[1] not in ESC_SPLITS:
-            rejected.append(_reject("", file, "file_name", "not fold-freesoundid-take.ogg with a fold from 1 to 5"))
+            rejected.append(reject("", file, "file_name", "not fold-freesoundid-take.ogg with a fold from 1 to 5"))
         elif category is None:
-            rejected.append(_reject("", file, "unknown_class", path.parent.name))
+            rejected.append(reject("", file, "unknown_class", path.parent.name))
         else:
             clip = f"esc10-{match[1]}-{match[2]}-{match[3]}-{category.replace('_', '-')}"
             clips.append(Clip(clip, file, f"freesound-{match[2]}", ESC_SPLITS[match[1]], None, (category,)))
@@ -111,20 +104,20 @@ def _esc50(folder: Path) -> tuple[list[Clip], list[Rejected]]:
     if not table.is_file():
         raise ValueError(f"{table}: no such file; prepare.corpus=esc50 needs ESC-50's folders meta/ and audio/")
     clips, rejected = [], []
-    for row in _csv_rows(table):
+    for row in csv_rows(table):
         name = row.get("filename") or ""
         file = f"audio/{name}"
-        clip = f"esc50-{_slug(PurePosixPath(name).stem)}"
-        if not name or not _inside(file):
-            rejected.append(_reject("", file, "file_name", "no file name inside the folder"))
+        clip = f"esc50-{slug(PurePosixPath(name).stem)}"
+        if not name or not inside(file):
+            rejected.append(reject("", file, "file_name", "no file name inside the folder"))
         elif row.get("fold") not in ESC_SPLITS:
-            rejected.append(_reject(clip, file, "unknown_fold", str(row.get("fold"))))
+            rejected.append(reject(clip, file, "unknown_fold", str(row.get("fold"))))
         elif row.get("category") not in categories():
-            rejected.append(_reject(clip, file, "unknown_class", str(row.get("category"))))
+            rejected.append(reject(clip, file, "unknown_class", str(row.get("category"))))
         else:
             recording = f"freesound-{row.get('src_file') or name}"
             clips.append(Clip(clip, file, recording, ESC_SPLITS[row["fold"]], None, (row["category"],)))
-    return _distinct(clips, rejected)
+    return distinct(clips, rejected)
 
 
 def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
@@ -139,57 +132,31 @@ def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejec
     clips, rejected = [], []
     for table in tables:
         base = table.parent.relative_to(folder)
-        rows = _csv_rows(table) if table.suffix == ".csv" else _jsonl_rows(table)
+        rows = csv_rows(table) if table.suffix == ".csv" else jsonl_rows(table)
         for number, row in enumerate(rows, start=1):
             name = row.get("file_name")
             place = f"{table.relative_to(folder).as_posix()}, row {number}"
             if not isinstance(name, str) or not name.strip():
-                rejected.append(_reject("", place, "file_name", "no file_name"))
+                rejected.append(reject("", place, "file_name", "no file_name"))
                 continue
             file = (base / name).as_posix()
-            clip = _slug(PurePosixPath(file).with_suffix("").as_posix())
+            clip = slug(PurePosixPath(file).with_suffix("").as_posix())
             captions = [row[column] for column in CAPTION_COLUMNS if isinstance(row.get(column), str)]
             caption = " ".join(captions[0].split()) if captions else ""
             folder_name = PurePosixPath(file).parts[0] if "/" in file else ""
             given = row.get("split") or (folder_name if folder_name.lower() in SPLITS else "")
             split = SPLITS.get(str(given).lower(), "") if given else "drawn"
-            if not _inside(file):
-                rejected.append(_reject(clip, file, "file_name", "outside the corpus folder"))
+            if not inside(file):
+                rejected.append(reject(clip, file, "file_name", "outside the corpus folder"))
             elif not caption:
-                rejected.append(_reject(clip, file, "no_caption", f"none of the columns {', '.join(CAPTION_COLUMNS)}"))
+                rejected.append(reject(clip, file, "no_caption", f"none of the columns {', '.join(CAPTION_COLUMNS)}"))
             elif not split:
-                rejected.append(_reject(clip, file, "unknown_split", str(given)))
+                rejected.append(reject(clip, file, "unknown_split", str(given)))
             else:
                 recording = str(row.get("recording") or file)
-                split = _drawn_split(recording, prepare) if split == "drawn" else split
+                split = drawn_split(recording, prepare) if split == "drawn" else split
                 clips.append(Clip(clip, file, recording, split, caption, _labels(row)))
-    return _distinct(clips, rejected)
-
-
-def _distinct(clips: list[Clip], rejected: list[Rejected]) -> tuple[list[Clip], list[Rejected]]:
-    """Number clips of one id (several captions of a file) and reject those whose recording lies in another split."""
-    kept: list[Clip] = []
-    splits: dict[str, str] = {}
-    taken: set[str] = set()
-    for clip in clips:
-        name, number = clip.id, 1
-        while name in taken:
-            number += 1
-            name = f"{clip.id}--{number}"
-        taken.add(name)
-        if splits.setdefault(clip.recording, clip.split) == clip.split:
-            kept.append(replace(clip, id=name))
-        else:
-            detail = f"recording {clip.recording} lies in {splits[clip.recording]} already"
-            rejected.append(_reject(name, clip.file, "recording_in_two_splits", detail))
-    return kept, rejected
-
-
-def _drawn_split(recording: str, prepare: Prepare) -> str:
-    draw = generator(prepare.seed, "split", recording).random()
-    if draw < prepare.test_share:
-        return "test"
-    return "valid" if draw < prepare.test_share + prepare.valid_share else "train"
+    return distinct(clips, rejected)
 
 
 def _limited(clips: list[Clip], prepare: Prepare) -> list[Clip]:
@@ -215,34 +182,3 @@ def _labels(row: dict[str, Any]) -> tuple[str, ...]:
         if value is not None and str(value).strip():
             return (str(value).strip(),)
     return ()
-
-
-def _csv_rows(table: Path) -> list[dict[str, Any]]:
-    try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table}: no readable CSV in UTF-8 ({error}); mend or convert it") from None
-
-
-def _jsonl_rows(table: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a JSONL file; a line that is no object becomes an empty row, which is rejected by its number."""
-    for line in table.read_text(encoding="utf-8-sig", errors="replace").splitlines():
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                row = {}
-            yield row if isinstance(row, dict) else {}
-
-
-def _inside(file: str) -> bool:
-    return not PurePosixPath(file).is_absolute() and ".." not in PurePosixPath(file).parts
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "clip"
-
-
-def _reject(clip: str, file: str, reason: str, detail: str) -> Rejected:
-    return {"id": clip, "file": file, "reason": reason, "detail": detail}

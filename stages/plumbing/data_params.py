@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from stages.plumbing.audio_format import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
-from stages.plumbing.section import Count, Positive, Section, Seed, Share
+from stages.plumbing.section import Count, NotNegative, Positive, Section, Seed, Share
 
 
 class Prepare(Section):
     """`prepare`: which captioned audio, how many clips, how it is split."""
 
     seed: Seed
-    corpus: Literal["soundworld", "audiofolder", "esc10", "esc50"]
+    corpus: Literal["soundworld", "audiofolder", "esc10", "esc50", "audiocaps", "clotho", "wavcaps"]
     folder: str
     clips: Annotated[int, Field(ge=0)]
     clip_seconds: Positive
@@ -44,9 +44,17 @@ class Prepare(Section):
 class Decompose(Section):
     """`decompose`: how a caption is split into what is seen and what is heard."""
 
-    backend: Literal["rules"]
+    backend: Literal["rules", "openai"]
     min_words: Count
     max_words: Count
+    model: Annotated[str, Field(min_length=1)]
+    temperature: Annotated[NotNegative, Field(le=2)]
+    seed: Seed
+    prompt: Literal["v1"]
+    prompt_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    attempts: Count
+    mode: Literal["direct", "batch"]
+    budget_usd: Positive
 
     @model_validator(mode="after")
     def _ordered(self) -> Decompose:
@@ -55,12 +63,28 @@ class Decompose(Section):
         return self
 
 
+class Flux(Section):
+    """`images.flux`: FLUX.1-schnell as the painter; other backends do not read it."""
+
+    model: Annotated[str, Field(min_length=1)]
+    revision: Annotated[str, Field(min_length=1)]
+    transformer: Literal["bfloat16", "fp8", "nf4"]
+    steps: Count
+    guidance_scale: NotNegative
+    render_size: Annotated[int, Field(ge=64, multiple_of=16)]
+    max_sequence_length: Annotated[int, Field(ge=1, le=512)]
+    batch_size: Count
+    attempts: Count
+    prompt: Annotated[str, Field(pattern=r"\{visual_part\}")]
+
+
 class Images(Section):
     """`images`: who paints the visual parts."""
 
     seed: Seed
-    backend: Literal["pictograms"]
+    backend: Literal["pictograms", "flux"]
     size: Annotated[int, Field(ge=64)]
+    flux: Flux
 
 
 class Quality(Section):
@@ -70,6 +94,8 @@ class Quality(Section):
     max_words: Count
     min_image_size: Count
     min_image_deviation: Positive
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=32)]
+    profanity: Literal["allow", "reject"]
     max_reject_rate: Share
 
     @model_validator(mode="after")

@@ -1,0 +1,74 @@
+"""Decomposition by a language model behind OpenAI's protocol: GPT-4.1, or any server that speaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+from stages.language.asking import ask_all
+from stages.language.batches import ask_in_batches
+from stages.language.bill import Bill, estimate
+from stages.language.conversation import Step, load_prompt, next_step
+from stages.language.rules import Decomposition
+from stages.plumbing.data_params import Decompose
+from stages.plumbing.request_cache import RequestCache, cache_folder
+
+
+def decompose_all(captions: list[str], params: Decompose) -> tuple[dict[str, Decomposition], dict[str, float]]:
+    """Split distinct captions; replies that are kept are not asked for again.
+
+    Returns:
+        The decomposition of each caption, and numbers for MLflow: `replies` used and their `cost_usd`.
+
+    Raises:
+        ValueError: the prompt is not the one of params.yaml, the budget is reached, or the server gave an error that
+            no second try can mend (key, quota, model).
+    """
+    prompt = load_prompt(params)
+    with closing(open_cache()) as cache:
+
+        def step_of(caption: str) -> Step:
+            return next_step(caption, prompt, params, cache.get)
+
+        bill = Bill(params)
+        requests = _open_requests(captions, step_of, bill)
+        if requests:
+            print(estimate(requests, len(captions) - len(requests), bill), flush=True)
+            ask = ask_all if params.mode == "direct" else ask_in_batches
+            ask(captions, step_of, cache, bill)
+        steps = {caption: step_of(caption) for caption in captions}
+    total = Bill(params)
+    found = {}
+    for caption, step in steps.items():
+        assert step.outcome is not None, caption
+        total.add(step.replies)
+        found[caption] = step.outcome
+    print(f"{total.replies} replies used, {total.spent:.4f} USD")
+    return found, {"replies": total.replies, "cost_usd": round(total.spent, 6)}
+
+
+def estimate_all(captions: list[str], params: Decompose) -> str:
+    """Say which requests, tokens and cost `decompose_all` would take; nothing is sent."""
+    if params.backend == "rules":
+        return "decompose.backend=rules asks no server: 0 requests, 0 USD"
+    prompt, bill = load_prompt(params), Bill(params)
+    with closing(open_cache()) as cache:
+        requests = _open_requests(captions, lambda caption: next_step(caption, prompt, params, cache.get), bill)
+    return estimate(requests, len(captions) - len(requests), bill)
+
+
+def open_cache() -> RequestCache:
+    """Open the file of kept replies."""
+    return RequestCache(cache_folder() / "replies.sqlite")
+
+
+def _open_requests(captions: list[str], step_of: Callable[[str], Step], bill: Bill) -> list[dict[str, Any]]:
+    """Return the next request of every caption that has one; replies that are kept go onto the bill."""
+    requests = []
+    for caption in captions:
+        step = step_of(caption)
+        bill.add(step.replies)
+        if step.request is not None:
+            requests.append(step.request)
+    return requests

@@ -1,0 +1,249 @@
+"""A server on loopback that speaks OpenAI's wire format, with faults: for tests only.
+
+`python -m tests.loopback_openai FOLDER [key=value ...]` prints its address and writes a line per request to
+FOLDER/log.jsonl: what it was asked and how it answered. A caption's answer depends on the caption alone; faults are
+drawn by the request's text and how often it came, so that a second try of the same request fares differently. With
+`mark_every=N` it prints a line after every N requests: a test waits for that instead of for a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from stages.language.rules import decompose
+from stages.plumbing.request_cache import request_key
+
+FAULTS = ("429", "500", "reset", "time_out", "cut_body", "not_json", "rule", "refusal")
+STUBBORN = {"visual_part": "a dog", "text_part": "a dog barks"}  # breaks rules at every attempt
+
+
+def answer_to(caption: str) -> dict[str, str]:
+    """The parts that this server's model finds; for a share of captions ones that never pass."""
+    found = decompose(caption, 3, 7)
+    if found.visual_part is None or found.text_part is None:
+        return STUBBORN
+    return {"visual_part": found.visual_part, "text_part": found.text_part}
+
+
+def completion(body: dict[str, Any], fault: str | None = None) -> str:
+    caption = body["messages"][1]["content"].removeprefix("Caption: ")
+    message: dict[str, Any] = {"role": "assistant", "content": json.dumps(answer_to(caption)), "refusal": None}
+    if fault == "not_json":
+        message["content"] = "Here are the parts: {"
+    elif fault == "rule":
+        message["content"] = json.dumps({"visual_part": "a red dog", "text_part": "the red dogs bark"})
+    elif fault == "refusal":
+        message |= {"content": None, "refusal": "I cannot help with that."}
+    return json.dumps(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": body["model"],
+            "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None, "message": message}],
+            "usage": {"prompt_tokens": 500, "completion_tokens": 20, "total_tokens": 520},
+        }
+    )
+
+
+class Server:
+    """State of one server; `settings` are floats by name: fault_share, limit (requests a second), latency (seconds)."""
+
+    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+        self.log = open(folder / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115
+        self.settings, self.noted = settings, 0
+        self.seen: Counter[str] = Counter()
+        self.allowed, self.filled_at = float(settings.get("limit", 0)), 0.0
+        self.files: dict[str, str] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
+
+    def fault_of(self, body: dict[str, Any]) -> str | None:
+        """The fault of a request; faults of the answer's content hit first turns alone, so every run ends alike."""
+        text = json.dumps(body, sort_keys=True)
+        self.seen[text] += 1
+        digest = hashlib.sha256(f"{self.seen[text]}{text}".encode()).digest()
+        if digest[0] / 256 >= float(self.settings.get("fault_share", 0)):
+            return None
+        kinds = FAULTS if len(body["messages"]) == 2 else FAULTS[:5]
+        return kinds[digest[1] % len(kinds)]
+
+    def rate_headers(self) -> tuple[bool, dict[str, str]]:
+        """Take one request out of the bucket; whether there was one, and what OpenAI's headers say of it."""
+        limit = float(self.settings.get("limit", 0))
+        if not limit:
+            return True, {}
+        now = asyncio.get_running_loop().time()
+        self.allowed = min(limit, self.allowed + (now - self.filled_at) * limit)
+        self.filled_at = now
+        taken = self.allowed >= 1
+        self.allowed -= taken
+        headers = {} if taken else {"retry-after-ms": f"{(1 - self.allowed) / limit * 1000:.1f}"}
+        if self.settings.get("headers"):
+            headers["x-ratelimit-limit-requests"] = f"{limit:.0f}"
+            headers["x-ratelimit-remaining-requests"] = f"{int(self.allowed)}"
+            headers["x-ratelimit-reset-requests"] = f"{(limit - self.allowed) / limit:.3f}s"
+        return taken, headers
+
+    def note(self, **row: Any) -> None:
+        self.log.write(json.dumps(row) + "\n")
+        self.log.flush()
+        self.noted += 1
+        if self.noted % int(self.settings.get("mark_every", sys.maxsize)) == 0:
+            print("mark", flush=True)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines = head.decode().split("\r\n")
+                method, path, _ = lines[0].split(" ")
+                headers = {key.lower(): value for key, _, value in (line.partition(": ") for line in lines[1:])}
+                if headers.get("transfer-encoding", "") == "chunked":
+                    content = await self._chunks(reader)
+                else:
+                    content = await reader.readexactly(int(headers.get("content-length", 0)))
+                if not await self._answer(method, path, headers, content, writer):
+                    break
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _chunks(self, reader: asyncio.StreamReader) -> bytes:
+        content = b""
+        while size := int(await reader.readline(), 16):
+            content += await reader.readexactly(size)
+            await reader.readline()
+        await reader.readline()
+        return content
+
+    async def _answer(
+        self, method: str, path: str, headers: dict[str, str], content: bytes, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Answer one request; False where the connection is to be closed."""
+        if self.settings.get("error"):
+            status, code = self.settings["error"].split(":")
+            key = headers.get("authorization", "").removeprefix("Bearer ")
+            error = {"message": f"Incorrect key {key} for {path}", "type": code, "code": code, "param": None}
+            self.note(path=path, fault=status)
+            return await self._send(writer, int(status), json.dumps({"error": error}))
+        if path != "/v1/chat/completions":
+            return await self._send(writer, 200, *self._batch_api(method, path, content))
+        body = json.loads(content)
+        if self.settings.get("poison"):
+            bad = "poison" in body["messages"][1]["content"]
+            self.note(fault="401" if bad else "429")
+            return await self._send(writer, 401 if bad else 429, "{}", {"retry-after": "3600"})
+        fault, key = self.fault_of(body), request_key(body)
+        taken, extra = self.rate_headers()
+        row = {"body": body if self.settings.get("bodies") else None, "key": key}
+        self.note(**row, fault="429" if not taken else fault, time=asyncio.get_running_loop().time())
+        if not taken:
+            return await self._send(writer, 429, '{"error": {"message": "slow down"}}', extra)
+        await asyncio.sleep(float(self.settings.get("latency", 0)))
+        if fault == "429":
+            return await self._send(writer, 429, '{"error": {"message": "slow down"}}', {"retry-after": "0.01"})
+        if fault == "500":
+            return await self._send(writer, 500, '{"error": {"message": "oops"}}', {"retry-after": "0"})
+        if fault == "reset":
+            writer.transport.abort()
+            return False
+        if fault == "time_out":
+            await asyncio.sleep(float(self.settings.get("time_out", 3)))
+            return False
+        text = completion(body, fault)
+        if fault == "cut_body":
+            writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(text)}\r\n\r\n{text[:50]}".encode())
+            await writer.drain()
+            return False
+        return await self._send(writer, 200, text, extra)
+
+    async def _send(
+        self, writer: asyncio.StreamWriter, status: int, text: str, headers: dict[str, str] | None = None
+    ) -> bool:
+        lines = [f"HTTP/1.1 {status} X", "content-type: application/json", f"content-length: {len(text.encode())}"]
+        lines += [f"{key}: {value}" for key, value in (headers or {}).items()]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n" + text).encode())
+        await writer.drain()
+        return True
+
+    def _batch_api(self, method: str, path: str, content: bytes) -> tuple[str]:
+        """Files and batches: a batch is done at the second look, every fifth row of a first batch fails."""
+        self.note(path=f"{method} {path}")
+        if path == "/v1/files":
+            name = f"file-{len(self.files)}"
+            start = content.index(b'{"custom_id"')
+            self.files[name] = content[
+                start : content.rindex(b"\n--") if b"\r\n--" not in content[start:] else content.rindex(b"\r\n--")
+            ].decode()
+            return (
+                json.dumps(
+                    {
+                        "id": name,
+                        "object": "file",
+                        "bytes": 1,
+                        "created_at": 1,
+                        "filename": "r",
+                        "purpose": "batch",
+                        "status": "processed",
+                    }
+                ),
+            )
+        if path.startswith("/v1/files/"):
+            return (self.files[path.split("/")[3]],)
+        if method == "POST":
+            asked = json.loads(content)
+            name = f"batch-{len(self.batches)}"
+            good, bad = [], []
+            for number, line in enumerate(self.files[asked["input_file_id"]].strip().split("\n")):
+                row = json.loads(line)
+                self.note(key=row["custom_id"], fault=None)
+                if number % 5 == 4 and not self.batches:
+                    bad.append(
+                        json.dumps(
+                            {"custom_id": row["custom_id"], "response": {"status_code": 500, "body": {}}, "error": None}
+                        )
+                    )
+                else:
+                    response = {"status_code": 200, "request_id": "r", "body": json.loads(completion(row["body"]))}
+                    good.append(json.dumps({"custom_id": row["custom_id"], "response": response, "error": None}))
+            self.files[f"{name}-out"], self.files[f"{name}-bad"] = "\n".join(reversed(good)), "\n".join(bad)
+            self.batches[name] = {
+                "id": name,
+                "object": "batch",
+                "endpoint": "/v1/chat/completions",
+                "completion_window": "24h",
+                "created_at": 1,
+                "input_file_id": asked["input_file_id"],
+                "status": "in_progress",
+                "metadata": asked["metadata"],
+                "output_file_id": f"{name}-out",
+                "error_file_id": f"{name}-bad" if bad else None,
+                "request_counts": {"total": len(good) + len(bad), "completed": 0, "failed": 0},
+            }
+            return (json.dumps(self.batches[name]),)
+        if path.startswith("/v1/batches/"):
+            batch = self.batches[path.split("/")[3]]
+            answer = json.dumps(batch)
+            if not (Path(self.log.name).parent / "hold").exists():
+                batch["status"] = "completed"
+            return (answer,)
+        return (json.dumps({"object": "list", "data": list(self.batches.values()), "has_more": False}),)
+
+
+async def main(folder: Path, settings: dict[str, str]) -> None:
+    state = Server(folder, settings)
+    server = await asyncio.start_server(state.serve, "127.0.0.1", 0, limit=2**26)
+    port = server.sockets[0].getsockname()[1]
+    print(f"http://127.0.0.1:{port}/v1", flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), dict(word.split("=", 1) for word in sys.argv[2:])))
