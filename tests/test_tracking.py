@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from stages.plumbing.dependencies import content_md5
+from stages.plumbing.mlflow_store import flatten, repository_root
 from stages.plumbing.params import load_params
-from stages.plumbing.tracking import STAGES_EXPERIMENT, dependency_hashes, flatten, log_stage, repository_root
+from stages.plumbing.tracking import STAGES_EXPERIMENT, dependency_hashes, log_stage
 
 ROOT = Path(__file__).parent.parent
 PIPELINE = """

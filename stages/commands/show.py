@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.plumbing.files import read_json
-from stages.plumbing.tracking import repository_root, tracking_uri
+from stages.plumbing.mlflow_store import repository_root, tracking_uri
 
 EVALUATION = Path("metrics/evaluation.json")
 LISTENING_PAGE = Path("metrics/listening/index.html")

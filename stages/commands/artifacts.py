@@ -1,0 +1,64 @@
+"""What `bind-an-audio sync` stores of a revision beside its numbers: plots, params, lock, the listening page."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+from stages.plumbing.machine import UNKNOWN, differing_stages
+from stages.plumbing.revisions import lock_hashes, revision_machines
+
+PAGE = "metrics/listening/index.html"
+KEPT = "metrics/"
+SINGLE = ("params.yaml", "dvc.lock", "dvc.yaml")
+
+
+def collect_artifacts(repository: Any, sha: str, folder: Path) -> int:
+    """Copy a revision's small results into `folder`, at their paths; return how many files there are.
+
+    Read from git, from DVC's cache or from its remote. What is in none of them is left out: a clone without the cache
+    has no listening page of a revision that ran elsewhere.
+    """
+    from dvc.api import DVCFileSystem
+
+    system = DVCFileSystem(url=repository.root_dir, rev=sha)
+    paths = [path for stage in lock_hashes(sha, "outs").values() for path in stage if path.startswith(KEPT)]
+    for path in [*SINGLE, *paths]:
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            system.get(path, str(target), recursive=True)
+        except (OSError, KeyError):
+            continue
+    if (folder / PAGE).exists():
+        mark_page(folder / PAGE, machine_sentence(revision_machines(sha)))
+    return sum(file.is_file() for file in folder.rglob("*"))
+
+
+def mark_page(page: Path, sentence: str) -> None:
+    """Put a sentence at the head of a page's notes. Only copies are marked: the page itself is the same everywhere."""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("<footer>\n", f"<footer>\n<p>{html.escape(sentence)}</p>\n", 1), encoding="utf-8")
+
+
+def machine_sentence(machines: dict[str, str]) -> str:
+    """Say on which machine or machines the stages of one revision ran."""
+    names = sorted(set(machines.values()) - {UNKNOWN})
+    if not names:
+        return "On which machine this was made is not known."
+    unknown = [stage for stage, machine in machines.items() if machine == UNKNOWN]
+    rest = f" Not known: {', '.join(unknown)}." if unknown else ""
+    if len(names) == 1:
+        return f"Made on {names[0]}.{rest}"
+    by_machine = (f"{name} ({', '.join(stage for stage in machines if machines[stage] == name)})" for name in names)
+    return f"Made on {len(names)} machines, whose last digits may differ: {'; '.join(by_machine)}.{rest}"
+
+
+def comparison_sentence(labels: tuple[str, str], machines: tuple[dict[str, str], dict[str, str]]) -> str:
+    """Say whether two revisions were made by one machine, or which stages were not."""
+    stages = differing_stages(*machines)
+    if not stages:
+        return f"{labels[0]} and {labels[1]}: no stage is known to have run on two machines."
+    listed = "; ".join(f"{stage}: {machines[0][stage]} / {machines[1][stage]}" for stage in stages)
+    return f"{labels[0]} and {labels[1]} were made on two machines, so last digits may differ: {listed}."
