@@ -3,8 +3,9 @@
 Command: `python -m stages.evaluate`
 Reads:   data/samples/, data/corpus/, data/images/, data/quality/, models/judges/, metrics/encoders.json,
          metrics/judges.json, metrics/curves/
-Writes:  metrics/evaluation.json, metrics/comparison.json, metrics/systems/*.tsv, metrics/plots/*.png,
-         metrics/listening/index.html
+Writes:  metrics/evaluation.json, metrics/comparison.json (what `dvc metrics diff` compares: few numbers, flat),
+         metrics/systems/*.tsv (intervals, attributes one by one, held-out pairs, the judge's confusions, for plots),
+         metrics/plots/*.png, metrics/listening/index.html
 Runtime: about 1 minute on 2 cores.
 
 Judges never conditioned a clip. Distances are to the real clips of the training split, for real test clips too: that
@@ -20,7 +21,8 @@ import torch
 
 from stages.corpus.clips import CORPUS, Row, accepted_clips, read_waveforms
 from stages.evaluation.adherence import calibrate
-from stages.evaluation.comparison import compare
+from stages.evaluation.comparison import compare, held_out_rows
+from stages.evaluation.confusion import confusion_rows
 from stages.evaluation.intervals import Interval
 from stages.evaluation.listening_page import Clip, ListeningRow, write_listening_page
 from stages.evaluation.plots import plot_curves, plot_mels, plot_metric, read_curve
@@ -75,10 +77,20 @@ def main() -> None:
     curves = {f"experiment_{name}": read_curve(f"metrics/curves/train_{name}.tsv") for name in ("a", "b")}
     conclusive = read_json("metrics/encoders.json").get("conclusive")
     comparison = compare(scores, curves, conclusive, draws=params.bootstrap, seed=params.seed)
-    metrics = {name: rounded(summary, scores[name]) for name, summary in summaries.items()}
+    metrics = {name: rounded(summary) for name, summary in summaries.items()}
     write_json("metrics/evaluation.json", metrics)
     write_json("metrics/comparison.json", comparison)
-    write_tables_and_plots(summaries, curves, systems)
+    tables = {
+        **interval_tables(summaries),
+        "adherence_by_attribute": attribute_rows(scores),
+        "held_out_pairs": held_out_rows(scores),
+        "judge_confusion": confusion_rows(systems["real"], judges),
+    }
+    with replacing_folder("metrics/systems") as folder:
+        for name, rows in tables.items():
+            if rows:
+                write_tsv(folder / f"{name}.tsv", rows)
+    draw(tables, curves, systems)
     write_page(params, systems, metrics, conclusive)
     log_stage("evaluate", params, {**metrics, "comparison": comparison}, {})
 
@@ -99,33 +111,39 @@ def read_systems() -> dict[str, SystemClips]:
     return {"real": SystemClips(rows, [0] * len(rows), read_waveforms(rows)), **generated}
 
 
-def rounded(summary: dict[str, Interval], scores: ClipScores) -> dict[str, Any]:
-    """A system's object in `metrics/evaluation.json`."""
-    flat: dict[str, Any] = {name: round(summary[name][0], 4) for name in METRICS if name in summary}
-    by_attribute = adherence_by_attribute(scores)
-    if by_attribute:
-        flat["adherence"] = {name: round(value, 4) for name, value in by_attribute.items()}
-    return flat
+def rounded(summary: dict[str, Interval]) -> dict[str, float]:
+    """A system's object in `metrics/evaluation.json`: one number a metric."""
+    return {name: round(summary[name][0], 4) for name in METRICS if name in summary}
 
 
-def write_tables_and_plots(
-    summaries: dict[str, dict[str, Interval]], curves: dict[str, Any], systems: dict[str, SystemClips]
-) -> None:
-    """One table and one bar chart a metric, the loss curves, and a grid of mels."""
-    long = [
-        {"system": system, "metric": metric, "value": value, "low": low, "high": high}
+def interval_tables(summaries: dict[str, dict[str, Interval]]) -> dict[str, list[dict[str, Any]]]:
+    """For each metric the rows `system`, `metric`, `value`, `low`, `high`."""
+    return {
+        metric: [
+            {"system": system, "metric": metric, "value": value, "low": low, "high": high}
+            for system, summary in summaries.items()
+            if metric in summary
+            for value, low, high in [summary[metric]]
+        ]
         for metric in METRICS
-        for system, summary in summaries.items()
-        if metric in summary
-        for value, low, high in [summary[metric]]
+    }
+
+
+def attribute_rows(scores: dict[str, ClipScores]) -> list[dict[str, Any]]:
+    """Attribute adherence one attribute at a time: `system`, `attribute`, `value`."""
+    return [
+        {"system": system, "attribute": name, "value": value}
+        for system, one in scores.items()
+        for name, value in adherence_by_attribute(one).items()
     ]
-    present = [metric for metric in METRICS if any(row["metric"] == metric for row in long)]
-    with replacing_folder("metrics/systems") as folder:
-        for metric in present:
-            write_tsv(folder / f"{metric}.tsv", [row for row in long if row["metric"] == metric])
+
+
+def draw(tables: dict[str, list[dict[str, Any]]], curves: dict[str, Any], systems: dict[str, SystemClips]) -> None:
+    """One bar chart a metric, the loss curves, and a grid of mels."""
     with replacing_folder("metrics/plots") as folder:
-        for metric in present:
-            plot_metric(metric, long, folder / f"{metric}.png")
+        for metric in METRICS:
+            if tables[metric]:
+                plot_metric(metric, tables[metric], folder / f"{metric}.png")
         plot_curves(curves, folder / "curves.png")
         rows = spread(systems["real"].rows, 6)
         mels = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.plumbing.machine import UNKNOWN, differing_stages
-from stages.plumbing.revisions import lock_hashes, revision_machines
+from stages.plumbing.revisions import revision_hashes, revision_machines
 
 PAGE = "metrics/listening/index.html"
 KEPT = "metrics/"
@@ -23,7 +23,7 @@ def collect_artifacts(repository: Any, sha: str, folder: Path) -> int:
     from dvc.api import DVCFileSystem
 
     system = DVCFileSystem(url=repository.root_dir, rev=sha)
-    paths = [path for stage in lock_hashes(sha, "outs").values() for path in stage if path.startswith(KEPT)]
+    paths = [path for stage in revision_hashes(sha, "outs").values() for path in stage if path.startswith(KEPT)]
     for path in [*SINGLE, *paths]:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

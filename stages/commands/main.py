@@ -12,6 +12,7 @@ from stages.plumbing.running import run
 COMMANDS = {
     "generate": "make a clip from a text, an image or both, with the trained weights",
     "sync": "log DVC's commits and experiments into MLflow, each exactly once",
+    "plots": "draw DVC's plots of revisions on a page that opens without a network",
     "show": "print the metrics table, and where the listening page and MLflow's store are",
     "decomposition-report": "count how a file of captions fares in decomposition",
 }

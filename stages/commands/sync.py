@@ -44,9 +44,9 @@ from stages.plumbing.revisions import (
     git,
     git_file,
     known_experiments,
-    lock_hashes,
     locked_commits,
     open_repository,
+    revision_hashes,
     revision_machines,
     revision_presets,
 )
@@ -140,8 +140,10 @@ def read_revision(revision: Revision, shown: Mapping[str, Any]) -> Content | Non
     presets = {name: flatten(yaml.safe_load(preset)) for name, preset in revision_presets(revision.sha).items()}
     baseline = flatten(yaml.safe_load(git_file(revision.baseline, "params.yaml") or "{}"))
     preset, changes = nearest_preset(params, {**presets, DEFAULT: baseline})
-    dependencies = {path: md5 for stage in lock_hashes(revision.sha, "deps").values() for path, md5 in stage.items()}
-    outputs = {path: md5 for stage in lock_hashes(revision.sha, "outs").values() for path, md5 in stage.items()}
+    dependencies = {
+        path: md5 for stage in revision_hashes(revision.sha, "deps").values() for path, md5 in stage.items()
+    }
+    outputs = {path: md5 for stage in revision_hashes(revision.sha, "outs").values() for path, md5 in stage.items()}
     machines = revision_machines(revision.sha)
     # What the baseline left to be run (a fresh clone's other params) or does not say is no other machine.
     other = differing_stages(revision_machines(revision.baseline), machines)
@@ -190,7 +192,7 @@ def stage_runs(client: Any, sha: str) -> dict[str, Any]:
     if experiment is None:
         return {}
     found = {}
-    for stage, outputs in lock_hashes(sha, "outs").items():
+    for stage, outputs in revision_hashes(sha, "outs").items():
         query = f"tags.stage = '{stage}' and tags.outputs = '{outputs_digest(outputs)}'"
         runs = client.search_runs([experiment.experiment_id], query, max_results=1)
         if runs:

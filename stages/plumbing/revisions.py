@@ -90,18 +90,23 @@ def git_file(sha: str, path: str) -> str | None:
         return None
 
 
-def lock_hashes(sha: str, kind: str) -> Lock:
-    """What a revision's dvc.lock says: stage -> path -> md5 of its `deps` or `outs`."""
-    lock = yaml.safe_load(git_file(sha, "dvc.lock") or "{}")
+def lock_hashes(text: str, kind: str) -> Lock:
+    """What a dvc.lock says: stage -> path -> md5 of its `deps` or `outs`."""
+    lock = yaml.safe_load(text) or {}
     return {
         stage: {item["path"]: item.get("md5", "missing") for item in entry.get(kind, [])}
         for stage, entry in lock.get("stages", {}).items()
     }
 
 
+def revision_hashes(sha: str, kind: str) -> Lock:
+    """`lock_hashes` of a revision's dvc.lock."""
+    return lock_hashes(git_file(sha, "dvc.lock") or "", kind)
+
+
 def revision_machines(sha: str) -> dict[str, str]:
     """Which machine made each stage's outputs of a revision; "unknown" where it does not say."""
-    return machines_of(lock_hashes(sha, "outs"), read_machines(git_file(sha, MACHINES.as_posix()) or "{}"))
+    return machines_of(revision_hashes(sha, "outs"), read_machines(git_file(sha, MACHINES.as_posix()) or "{}"))
 
 
 def revision_presets(sha: str) -> dict[str, str]:
