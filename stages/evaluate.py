@@ -4,7 +4,8 @@ Command: `python -m stages.evaluate`
 Reads:   data/samples/, data/corpus/, data/images/, data/quality/, models/judges/, metrics/encoders.json,
          metrics/judges.json, metrics/curves/
 Writes:  metrics/evaluation.json, metrics/comparison.json (what `dvc metrics diff` compares: few numbers, flat),
-         metrics/systems/*.tsv (intervals, attributes one by one, held-out pairs, the judge's confusions, for plots),
+         metrics/systems.tsv (with intervals), metrics/details.tsv (single attributes, sources and held-out pairs),
+         metrics/judge_confusion.tsv (one row a clip: what the judge heard), all three for DVC's plots,
          metrics/plots/*.png, metrics/listening/index.html
 Runtime: about 1 minute on 2 cores.
 
@@ -21,8 +22,8 @@ import torch
 
 from stages.corpus.clips import CORPUS, Row, accepted_clips, read_waveforms
 from stages.evaluation.adherence import calibrate
-from stages.evaluation.comparison import compare, held_out_rows
-from stages.evaluation.confusion import confusion_rows
+from stages.evaluation.comparison import compare
+from stages.evaluation.details import confusion_rows, detail_rows
 from stages.evaluation.intervals import Interval
 from stages.evaluation.listening_page import Clip, ListeningRow, write_listening_page
 from stages.evaluation.plots import plot_curves, plot_mels, plot_metric, read_curve
@@ -31,7 +32,6 @@ from stages.evaluation.scoring import (
     ClipScores,
     Judges,
     SystemClips,
-    adherence_by_attribute,
     read_system,
     score_clips,
     summarize,
@@ -80,17 +80,11 @@ def main() -> None:
     metrics = {name: rounded(summary) for name, summary in summaries.items()}
     write_json("metrics/evaluation.json", metrics)
     write_json("metrics/comparison.json", comparison)
-    tables = {
-        **interval_tables(summaries),
-        "adherence_by_attribute": attribute_rows(scores),
-        "held_out_pairs": held_out_rows(scores),
-        "judge_confusion": confusion_rows(systems["real"], judges),
-    }
-    with replacing_folder("metrics/systems") as folder:
-        for name, rows in tables.items():
-            if rows:
-                write_tsv(folder / f"{name}.tsv", rows)
-    draw(tables, curves, systems)
+    rows = interval_rows(summaries)
+    write_tsv("metrics/systems.tsv", rows)
+    write_tsv("metrics/details.tsv", detail_rows(scores), header=["detail", "system", "value"])
+    write_tsv("metrics/judge_confusion.tsv", confusion_rows(systems["real"], judges), header=["actual", "predicted"])
+    draw(rows, curves, systems)
     write_page(params, systems, metrics, conclusive)
     log_stage("evaluate", params, {**metrics, "comparison": comparison}, {})
 
@@ -116,34 +110,22 @@ def rounded(summary: dict[str, Interval]) -> dict[str, float]:
     return {name: round(summary[name][0], 4) for name in METRICS if name in summary}
 
 
-def interval_tables(summaries: dict[str, dict[str, Interval]]) -> dict[str, list[dict[str, Any]]]:
-    """For each metric the rows `system`, `metric`, `value`, `low`, `high`."""
-    return {
-        metric: [
-            {"system": system, "metric": metric, "value": value, "low": low, "high": high}
-            for system, summary in summaries.items()
-            if metric in summary
-            for value, low, high in [summary[metric]]
-        ]
-        for metric in METRICS
-    }
-
-
-def attribute_rows(scores: dict[str, ClipScores]) -> list[dict[str, Any]]:
-    """Attribute adherence one attribute at a time: `system`, `attribute`, `value`."""
+def interval_rows(summaries: dict[str, dict[str, Interval]]) -> list[dict[str, Any]]:
+    """The long table of results: `metric`, `system`, `value`, `low`, `high`."""
     return [
-        {"system": system, "attribute": name, "value": value}
-        for system, one in scores.items()
-        for name, value in adherence_by_attribute(one).items()
+        {"metric": metric, "system": system, "value": value, "low": low, "high": high}
+        for metric in METRICS
+        for system, summary in summaries.items()
+        if metric in summary
+        for value, low, high in [summary[metric]]
     ]
 
 
-def draw(tables: dict[str, list[dict[str, Any]]], curves: dict[str, Any], systems: dict[str, SystemClips]) -> None:
+def draw(table: list[dict[str, Any]], curves: dict[str, Any], systems: dict[str, SystemClips]) -> None:
     """One bar chart a metric, the loss curves, and a grid of mels."""
     with replacing_folder("metrics/plots") as folder:
-        for metric in METRICS:
-            if tables[metric]:
-                plot_metric(metric, tables[metric], folder / f"{metric}.png")
+        for metric in dict.fromkeys(row["metric"] for row in table):
+            plot_metric(metric, table, folder / f"{metric}.png")
         plot_curves(curves, folder / "curves.png")
         rows = spread(systems["real"].rows, 6)
         mels = {

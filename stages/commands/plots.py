@@ -21,6 +21,7 @@ from stages.plumbing.mlflow_store import repository_root
 from stages.plumbing.revisions import find_revision, known_experiments, lock_hashes, open_repository, revision_machines
 
 WORKSPACE = "workspace"
+VEGA_LITE = "5.21"  # DVC's templates are written for Vega-Lite 5
 STYLE = """
 body { font: 16px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #222; }
 p.machines { border-left: 4px solid #e69f00; padding: 0.2rem 0.8rem; }
@@ -69,7 +70,7 @@ def page_template(title: str, notes: list[str]) -> str:
     import vl_convert
 
     # DVC fills {plot_divs}; without {scripts} its links to a server stay out.
-    vega = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    vega = vl_convert.javascript_bundle(vl_version=VEGA_LITE).replace("</script", "<\\/script")
     paragraphs = "\n".join(f'<p class="machines">{html.escape(note)}</p>' for note in notes)
     return f"""<!doctype html>
 <html lang="en">

@@ -1,4 +1,4 @@
-"""The verdict on A against B: paired differences, losses at equal updates and equal compute; held-out pairs."""
+"""The verdict on A against B: paired differences, losses at equal updates and equal compute."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.evaluation.intervals import paired_difference
-from stages.evaluation.scoring import ClipScores, mean_over
+from stages.evaluation.scoring import ClipScores
 
 Curve = Sequence[Mapping[str, float]]
 LOSS = "validation_diffusion_loss"
@@ -41,18 +41,6 @@ def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], concl
         for system, curve in curves.items():
             result[f"{LOSS}_{system}_at_equal_{axis}"] = round(loss_at(curve, axis, shared), 4)
     return result
-
-
-def held_out_rows(scores: Mapping[str, ClipScores]) -> list[dict[str, Any]]:
-    """Means over captions whose pair of sources occurs in the test split alone: `system`, `metric`, `value`."""
-    rows = []
-    for system, one in scores.items():
-        chosen = [bool(row["held_out_pair"]) for row in one.rows]
-        means = {metric: mean_over(one, metric, chosen) for metric in one.values}
-        rows += [
-            {"system": system, "metric": metric, "value": mean} for metric, mean in means.items() if mean is not None
-        ]
-    return rows
 
 
 def loss_at(curve: Curve, axis: str, position: float) -> float:
