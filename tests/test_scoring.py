@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -150,7 +151,8 @@ def test_confusions_are_of_clips_of_one_source_by_the_judges_highest_logit():
 
     rows = [{"sources": ["bell"]}, {"sources": ["bell", "rain"]}, {"sources": ["rain"]}]
     clips = SystemClips(rows, [0, 0, 0], torch.zeros(3, 20_480))
-    judges = Judges(None, None, SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
+    tokenizer: Any = None
+    judges = Judges(None, tokenizer, SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
     expected = [{"actual": "bell", "predicted": "rain"}, {"actual": "rain", "predicted": "rain"}]
     assert confusion_rows(clips, judges) == expected
-    assert confusion_rows(clips, Judges(None, None, None, [], {})) == []
+    assert confusion_rows(clips, Judges(None, tokenizer, None, [], {})) == []

@@ -26,9 +26,8 @@ def detail_rows(scores: Mapping[str, ClipScores]) -> list[dict[str, Any]]:
         for name, value in adherence_by_attribute(one).items():
             details[f"attribute {name}"] = value
         for source in sorted({source for row in one.rows for source in row["sources"]}):
-            details[f"source {source}"] = mean_over(
-                one, "source_accuracy", [source in row["sources"] for row in one.rows]
-            )
+            with_it = [source in row["sources"] for row in one.rows]
+            details[f"source {source}"] = mean_over(one, "source_accuracy", with_it)
         held_out = [bool(row["held_out_pair"]) for row in one.rows]
         for metric in one.values:
             details[f"held-out pairs {metric}"] = mean_over(one, metric, held_out)
