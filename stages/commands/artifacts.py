@@ -21,6 +21,7 @@ def collect_artifacts(repository: Any, sha: str, folder: Path) -> int:
     has no listening page of a revision that ran elsewhere.
     """
     from dvc.api import DVCFileSystem
+    from dvc_data.index import DataIndexDirError
 
     system = DVCFileSystem(url=repository.root_dir, rev=sha)
     paths = [path for stage in revision_hashes(sha, "outs").values() for path in stage if path.startswith(KEPT)]
@@ -29,7 +30,7 @@ def collect_artifacts(repository: Any, sha: str, folder: Path) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             system.get(path, str(target), recursive=True)
-        except (OSError, KeyError):
+        except (OSError, DataIndexDirError):
             continue
     if (folder / PAGE).exists():
         mark_page(folder / PAGE, machine_sentence(revision_machines(sha)))
