@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from stages.plumbing.dependencies import content_md5
-from stages.plumbing.machine import MACHINES, UNKNOWN, differing_stages, machines_of, processor, read_machines
+from stages.plumbing.machine import (
+    MACHINES,
+    UNKNOWN,
+    comparison_sentence,
+    differing_stages,
+    machine_sentence,
+    machines_of,
+    processor,
+    read_machines,
+)
 from stages.plumbing.mlflow_store import flatten, repository_root
 from stages.plumbing.params import load_params
 from stages.plumbing.tracking import STAGES_EXPERIMENT, dependency_hashes, log_stage
@@ -214,3 +223,13 @@ def test_a_processor_is_named_with_family_and_model(tmp_path):
     block = "processor\t: {}\ncpu family\t: 6\nmodel\t\t: 85\nmodel name\t: Xeon\n\n"
     facts.write_text(block.format(0) + block.format(1).replace("85", "86"))
     assert processor(facts) == "Xeon (family 6 model 85)"
+
+
+def test_sentences_name_machines_and_where_they_differ():
+    one = {"quality": "Abacus", "codec": "Abacus, AVX2, 2 threads", "train_b": UNKNOWN}
+    assert machine_sentence(one) == "Made on Abacus, AVX2, 2 threads. Not known: train_b."
+    two = {"quality": "Abacus", "codec": "Babbage, AVX2, 2 threads"}
+    assert machine_sentence(two).startswith("Made on 2 machines, whose last digits may differ: Abacus (quality); ")
+    assert machine_sentence({}) == "On which machine this was made is not known."
+    assert "no stage is known" in comparison_sentence(("HEAD", "longer"), (one, one))
+    assert "codec: Abacus, AVX2, 2 threads / Babbage" in comparison_sentence(("HEAD", "longer"), (one, two))

@@ -6,7 +6,7 @@ import html
 from pathlib import Path
 from typing import Any
 
-from stages.plumbing.machine import UNKNOWN, differing_stages
+from stages.plumbing.machine import machine_sentence
 from stages.plumbing.revisions import revision_hashes, revision_machines
 
 PAGE = "metrics/listening/index.html"
@@ -41,25 +41,3 @@ def mark_page(page: Path, sentence: str) -> None:
     """Put a sentence at the head of a page's notes. Only copies are marked: the page itself is the same everywhere."""
     text = page.read_text(encoding="utf-8")
     page.write_text(text.replace("<footer>\n", f"<footer>\n<p>{html.escape(sentence)}</p>\n", 1), encoding="utf-8")
-
-
-def machine_sentence(machines: dict[str, str]) -> str:
-    """Say on which machine or machines the stages of one revision ran."""
-    names = sorted(set(machines.values()) - {UNKNOWN})
-    if not names:
-        return "On which machine this was made is not known."
-    unknown = [stage for stage, machine in machines.items() if machine == UNKNOWN]
-    rest = f" Not known: {', '.join(unknown)}." if unknown else ""
-    if len(names) == 1:
-        return f"Made on {names[0]}.{rest}"
-    by_machine = (f"{name} ({', '.join(stage for stage in machines if machines[stage] == name)})" for name in names)
-    return f"Made on {len(names)} machines, whose last digits may differ: {'; '.join(by_machine)}.{rest}"
-
-
-def comparison_sentence(labels: tuple[str, str], machines: tuple[dict[str, str], dict[str, str]]) -> str:
-    """Say whether two revisions were made by one machine, or which stages were not."""
-    stages = differing_stages(*machines)
-    if not stages:
-        return f"{labels[0]} and {labels[1]}: no stage is known to have run on two machines."
-    listed = "; ".join(f"{stage}: {machines[0][stage]} / {machines[1][stage]}" for stage in stages)
-    return f"{labels[0]} and {labels[1]} were made on two machines, so last digits may differ: {listed}."

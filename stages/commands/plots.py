@@ -14,11 +14,16 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from stages.commands.artifacts import comparison_sentence
 from stages.plumbing.files import write_text
-from stages.plumbing.machine import MACHINES, machines_of, read_machines
+from stages.plumbing.machine import comparison_sentence
 from stages.plumbing.mlflow_store import repository_root
-from stages.plumbing.revisions import find_revision, known_experiments, lock_hashes, open_repository, revision_machines
+from stages.plumbing.revisions import (
+    find_revision,
+    known_experiments,
+    open_repository,
+    revision_machines,
+    workspace_machines,
+)
 
 WORKSPACE = "workspace"
 VEGA_LITE = "5.21"  # DVC's templates are written for Vega-Lite 5
@@ -90,10 +95,3 @@ def page_template(title: str, notes: list[str]) -> str:
 </body>
 </html>
 """
-
-
-def workspace_machines() -> dict[str, str]:
-    """Which machine made each stage's outputs in the working folder, as its dvc.lock has them."""
-    lock = Path("dvc.lock").read_text(encoding="utf-8") if Path("dvc.lock").exists() else ""
-    known = MACHINES.read_text(encoding="utf-8") if MACHINES.exists() else "{}"
-    return machines_of(lock_hashes(lock, "outs"), read_machines(known))

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from stages.commands.artifacts import PAGE, collect_artifacts
-from stages.plumbing.machine import UNKNOWN, differing_stages, outputs_digest
+from stages.plumbing.machine import UNKNOWN, differing_stages, distinct_machines, outputs_digest
 from stages.plumbing.mlflow_store import (
     flatten,
     log_datasets,
@@ -154,7 +154,7 @@ def read_revision(revision: Revision, shown: Mapping[str, Any]) -> Content | Non
         "corpus": str(params.get("prepare.corpus", "none")),
         "preset": preset,
         "preset_changes": in_words(changes),
-        "machines": " + ".join(sorted(set(machines.values()))) or UNKNOWN,
+        "machines": " + ".join(distinct_machines(machines)) or UNKNOWN,
         "other_machine_than_baseline": " ".join(other) or "no",
         "mlflow.note.content": how_to_return(revision),
         **{f"machine.{stage}": machine for stage, machine in machines.items()},

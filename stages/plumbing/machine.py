@@ -96,3 +96,34 @@ def differing_stages(first: Mapping[str, str], second: Mapping[str, str]) -> lis
     """Stages that two revisions had made by two machines (`machines_of` of each); unknown ones are not among them."""
     shared = [stage for stage in first if stage in second and UNKNOWN not in (first[stage], second[stage])]
     return [stage for stage in shared if first[stage] != second[stage]]
+
+
+def distinct_machines(machines: Mapping[str, str]) -> list[str]:
+    """The machines that made the stages of a revision, unknown ones left out.
+
+    A stage without torch names the processor alone: it counts as the machine of that processor's other stages.
+    """
+    names = sorted(set(machines.values()) - {UNKNOWN})
+    return [name for name in names if not any(other.startswith(f"{name}, ") for other in names)]
+
+
+def machine_sentence(machines: Mapping[str, str]) -> str:
+    """Say on which machine or machines the stages of one revision ran."""
+    names = distinct_machines(machines)
+    if not names:
+        return "On which machine this was made is not known."
+    unknown = [stage for stage, machine in machines.items() if machine == UNKNOWN]
+    rest = f" Not known: {', '.join(unknown)}." if unknown else ""
+    if len(names) == 1:
+        return f"Made on {names[0]}.{rest}"
+    by_machine = (f"{name} ({', '.join(stage for stage in machines if machines[stage] == name)})" for name in names)
+    return f"Made on {len(names)} machines, whose last digits may differ: {'; '.join(by_machine)}.{rest}"
+
+
+def comparison_sentence(labels: tuple[str, str], machines: tuple[Mapping[str, str], Mapping[str, str]]) -> str:
+    """Say whether two revisions were made by one machine, or which stages were not."""
+    stages = differing_stages(*machines)
+    if not stages:
+        return f"{labels[0]} and {labels[1]}: no stage is known to have run on two machines."
+    listed = "; ".join(f"{stage}: {machines[0][stage]} / {machines[1][stage]}" for stage in stages)
+    return f"{labels[0]} and {labels[1]} were made on two machines, so last digits may differ: {listed}."

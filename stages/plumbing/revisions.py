@@ -109,6 +109,13 @@ def revision_machines(sha: str) -> dict[str, str]:
     return machines_of(revision_hashes(sha, "outs"), read_machines(git_file(sha, MACHINES.as_posix()) or "{}"))
 
 
+def workspace_machines() -> dict[str, str]:
+    """Which machine made each stage's outputs in the working folder, as its dvc.lock has them."""
+    lock = Path("dvc.lock").read_text(encoding="utf-8") if Path("dvc.lock").exists() else ""
+    known = MACHINES.read_text(encoding="utf-8") if MACHINES.exists() else "{}"
+    return machines_of(lock_hashes(lock, "outs"), read_machines(known))
+
+
 def revision_presets(sha: str) -> dict[str, str]:
     """Text of each `presets/*.yaml` of a revision, by name."""
     names = git("ls-tree", "--name-only", sha, "presets/").splitlines()
