@@ -19,6 +19,8 @@ from stages.commands.sync import REVISIONS_EXPERIMENT
 from stages.plumbing.mlflow_store import numbers
 from stages.plumbing.revisions import lock_hashes
 from stages.plumbing.tracking import STAGES_EXPERIMENT
+from tests.browser import chromium
+from tests.mlflow_ui import mlflow_ui
 from tests.shell import sh, stages_run
 
 EXPERIMENTS = {"long", "rate-1", "rate-2"}
@@ -130,6 +132,24 @@ def test_exp_show_metrics_diff_search_runs_and_sync_agree_on_every_number(queued
         shown["long"]["metrics"]["metrics/train_b.json"]["data"]["updates"]
         > shown["rate-1"]["metrics"]["metrics/train_b.json"]["data"]["updates"]
     )
+
+
+def test_mlflows_ui_shows_the_runs_side_by_side_and_a_curve_of_each(queued: Path):
+    query = "tags.stage = 'train_b' and params.`train_b.epochs` = '2'"
+    runs = found(queued, STAGES_EXPERIMENT, query)
+    ids = json.dumps([run.info.run_id for run in runs])
+    place = f"runs={ids}&experiments=[%22{runs[0].info.experiment_id}%22]"
+    curve = "%22train_b%2Fvalidation_diffusion_loss%22"
+    with mlflow_ui(queued) as address, chromium() as browser:
+        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        page.set_default_timeout(120_000)
+        page.goto(f"{address}/#/compare-runs?{place}")
+        row = page.get_by_role("row").filter(has_text="train_b.learning_rate")
+        row.wait_for()
+        assert {"0.002", "0.004"} <= set(row.inner_text().split())
+        page.goto(f"{address}/#/metric?{place}&metric={curve}&plot_metric_keys=[{curve}]&plot_layout={{}}&x_axis=step")
+        page.locator(".scatterlayer .trace .js-line").nth(1).wait_for(state="attached")
+        assert page.locator(".scatterlayer .trace .js-line").count() >= 2
 
 
 def test_one_is_applied_committed_and_nothing_runs_again(queued: Path):

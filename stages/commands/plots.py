@@ -75,7 +75,7 @@ def page_template(title: str, notes: list[str]) -> str:
     import vl_convert
 
     # DVC fills {plot_divs}; without {scripts} its links to a server stay out.
-    vega = vl_convert.javascript_bundle(None, VEGA_LITE).replace("</script", "<\\/script")
+    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE).replace("</script", "<\\/script")
     paragraphs = "\n".join(f'<p class="machines">{html.escape(note)}</p>' for note in notes)
     return f"""<!doctype html>
 <html lang="en">
