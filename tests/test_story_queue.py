@@ -5,17 +5,21 @@ In one scratch clone, top to bottom: each test goes on where the one before it e
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 
 from stages.commands.sync import REVISIONS_EXPERIMENT
+from stages.plumbing.dependencies import stage_hashes
 from stages.plumbing.mlflow_store import numbers
 from stages.plumbing.revisions import lock_hashes
 from stages.plumbing.tracking import STAGES_EXPERIMENT
@@ -40,9 +44,13 @@ def queued(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     code = script.read_text()
     script.write_text("raise SystemExit('queued experiments run the code that was queued')\n")
     sh(folder, "dvc", "queue", "start", "--jobs", "2", BIND_AN_AUDIO_CHECKPOINT_SECONDS="0")
-    # The long one is killed once it has a checkpoint of its 60 epochs to go on from.
-    wait_until(lambda: list((folder / ".cache/training").glob("train_b-*/train_b.safetensors")))
+    # The long one is killed once it has a checkpoint of its 60 epochs to go on from; it stands still meanwhile.
+    process = wait_until(lambda: training(folder, "epochs: 60"))
+    checkpoint = checkpoint_of(process, folder)
+    wait_until(checkpoint.exists)
+    process.suspend()
     sh(folder, "dvc", "queue", "kill", "long")
+    process.resume()
     wait_until(lambda: statuses(folder) == ["Failed", "Success", "Success"])
     script.write_text(code)
     sh(folder, "dvc", "exp", "run", "--queue", "--name", "long", "--set-param", "train_b.epochs=60")
@@ -52,12 +60,31 @@ def queued(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def wait_until(condition: Any) -> None:
-    """Ask until the answer is true; the workers run by themselves."""
+def wait_until(condition: Callable[[], Any]) -> Any:
+    """Ask until the answer is true, and return it; the workers run by themselves."""
     end = time.monotonic() + SECONDS
-    while not condition():
+    while not (answer := condition()):
         assert time.monotonic() < end, "the queue did not come so far"
-        time.sleep(0.1)
+        time.sleep(0.05)
+    return answer
+
+
+def training(folder: Path, param: str) -> psutil.Process | None:
+    """The process that trains B with `param` in one of DVC's temporary folders."""
+    for process in psutil.process_iter():
+        try:
+            words, place = process.cmdline(), Path(process.cwd())
+        except psutil.Error:
+            continue
+        if "stages.train_b" in words and place.is_relative_to(folder) and param in (place / "params.yaml").read_text():
+            return process
+    return None
+
+
+def checkpoint_of(process: psutil.Process, folder: Path) -> Path:
+    hashes = json.dumps(stage_hashes("train_b", Path(process.cwd())), sort_keys=True)
+    digest = hashlib.sha256(hashes.encode()).hexdigest()
+    return folder / ".cache" / "training" / f"train_b-{digest[:16]}" / "train_b.safetensors"
 
 
 def statuses(folder: Path) -> list[str]:

@@ -244,6 +244,14 @@ def test_show_prints_a_system_a_line_and_where_to_look(tmp_path, monkeypatch, ca
         ["experiment_b", "0.400", "1.250"],
     ]
     assert any("metrics/listening/index.html" in line for line in lines)
+    assert "On which machine this was made is not known." in lines
+    main(["show", "--markdown"])
+    assert capsys.readouterr().out.splitlines() == [
+        "| system | source_accuracy | fad |",
+        "| --- | --- | --- |",
+        "| real | 0.910 | - |",
+        "| experiment_b | 0.400 | 1.250 |",
+    ]
     assert any(f"sqlite:///{tmp_path}/mlflow.db" in line for line in lines)
 
 

@@ -22,6 +22,7 @@ from stages.plumbing.machine import (
 )
 from stages.plumbing.mlflow_store import flatten, repository_root
 from stages.plumbing.params import load_params
+from stages.plumbing.preset import in_words, nearest_preset
 from stages.plumbing.tracking import STAGES_EXPERIMENT, dependency_hashes, log_stage
 
 ROOT = Path(__file__).parent.parent
@@ -233,3 +234,11 @@ def test_sentences_name_machines_and_where_they_differ():
     assert machine_sentence({}) == "On which machine this was made is not known."
     assert "no stage is known" in comparison_sentence(("HEAD", "longer"), (one, one))
     assert "codec: Abacus, AVX2, 2 threads / Babbage" in comparison_sentence(("HEAD", "longer"), (one, two))
+
+
+def test_the_nearest_preset_is_the_one_with_the_fewest_changes():
+    presets = {"smoke": {"a": 1, "b": 1, "c": 1}, "esc10": {"a": 2, "b": 2, "c": 2}}
+    assert nearest_preset({"a": 2, "b": 2, "c": 9}, presets) == ("esc10", {"c": 9})
+    assert nearest_preset({"a": 1, "b": 1, "c": 1}, presets) == ("smoke", {})
+    assert in_words({"a": 1, "train_b.epochs": 3}) == "a=1 train_b.epochs=3"
+    assert in_words({}) == "none"

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-LOCK_SECONDS = 120.0
+LOCK_SECONDS = 600.0  # making a database takes seconds, on a machine that trains several networks minutes
 
 
 def repository_root() -> Path:
