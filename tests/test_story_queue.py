@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ def queued(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = folder / "stages" / "train_b.py"
     code = script.read_text()
     script.write_text("raise SystemExit('queued experiments run the code that was queued')\n")
-    sh(folder, "dvc", "queue", "start", "--jobs", "2", BIND_AN_AUDIO_CHECKPOINT_SECONDS="0")
+    start_workers(folder, "2")
     # The long one is killed once it has a checkpoint of its 60 epochs to go on from; it stands still meanwhile.
     process = wait_until(lambda: training(folder, "epochs: 60"))
     checkpoint = checkpoint_of(process, folder)
@@ -54,10 +55,19 @@ def queued(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     wait_until(lambda: statuses(folder) == ["Failed", "Success", "Success"])
     script.write_text(code)
     sh(folder, "dvc", "exp", "run", "--queue", "--name", "long", "--set-param", "train_b.epochs=60")
-    sh(folder, "dvc", "queue", "start")
+    start_workers(folder, "1")
     wait_until(lambda: statuses(folder).count("Success") == 3)
     sh(folder, "dvc", "queue", "stop")
     return folder
+
+
+def start_workers(folder: Path, jobs: str) -> None:
+    """Start workers. They keep the output open that they inherit: to read it would be to wait for their end."""
+    environment = os.environ | {"BIND_AN_AUDIO_CHECKPOINT_SECONDS": "0"}
+    command = ["dvc", "queue", "start", "--jobs", jobs]
+    subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+    )
 
 
 def wait_until(condition: Callable[[], Any]) -> Any:
