@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -181,7 +182,7 @@ def test_mlflows_ui_shows_the_runs_side_by_side_and_a_curve_of_each(queued: Path
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
         page.set_default_timeout(120_000)
         page.goto(f"{address}/#/compare-runs?{place}")
-        row = page.get_by_role("row").filter(has_text="train_b.learning_rate")
+        row = page.get_by_role("row").filter(has_text=re.compile(r"^train_b\.learning_rate"))
         row.wait_for()
         assert {"0.002", "0.004"} <= set(row.inner_text().split())
         page.goto(f"{address}/#/metric?{place}&metric={curve}&plot_metric_keys=[{curve}]&plot_layout={{}}&x_axis=step")
