@@ -3,8 +3,10 @@
 Command: `python -m stages.evaluate`
 Reads:   data/samples/, data/corpus/, data/images/, data/quality/, models/judges/, metrics/encoders.json,
          metrics/judges.json, metrics/curves/
-Writes:  metrics/evaluation.json, metrics/comparison.json, metrics/systems/*.tsv, metrics/plots/*.png,
-         metrics/listening/index.html
+Writes:  metrics/evaluation.json, metrics/comparison.json (what `dvc metrics diff` compares: few numbers, flat),
+         metrics/systems.tsv (with intervals), metrics/details.tsv (single attributes, sources and held-out pairs),
+         metrics/judge_confusion.tsv (one row a clip: what the judge heard), all three for DVC's plots,
+         metrics/plots/*.png, metrics/listening/index.html
 Runtime: about 1 minute on 2 cores.
 
 Judges never conditioned a clip. Distances are to the real clips of the training split, for real test clips too: that
@@ -21,6 +23,7 @@ import torch
 from stages.corpus.clips import CORPUS, Row, accepted_clips, read_waveforms
 from stages.evaluation.adherence import calibrate
 from stages.evaluation.comparison import compare
+from stages.evaluation.details import confusion_rows, detail_rows
 from stages.evaluation.intervals import Interval
 from stages.evaluation.listening_page import Clip, ListeningRow, write_listening_page
 from stages.evaluation.plots import plot_curves, plot_mels, plot_metric, read_curve
@@ -29,7 +32,6 @@ from stages.evaluation.scoring import (
     ClipScores,
     Judges,
     SystemClips,
-    adherence_by_attribute,
     read_system,
     score_clips,
     summarize,
@@ -75,10 +77,14 @@ def main() -> None:
     curves = {f"experiment_{name}": read_curve(f"metrics/curves/train_{name}.tsv") for name in ("a", "b")}
     conclusive = read_json("metrics/encoders.json").get("conclusive")
     comparison = compare(scores, curves, conclusive, draws=params.bootstrap, seed=params.seed)
-    metrics = {name: rounded(summary, scores[name]) for name, summary in summaries.items()}
+    metrics = {name: rounded(summary) for name, summary in summaries.items()}
     write_json("metrics/evaluation.json", metrics)
     write_json("metrics/comparison.json", comparison)
-    write_tables_and_plots(summaries, curves, systems)
+    rows = interval_rows(summaries)
+    write_tsv("metrics/systems.tsv", rows)
+    write_tsv("metrics/details.tsv", detail_rows(scores), header=["detail", "system", "value"])
+    write_tsv("metrics/judge_confusion.tsv", confusion_rows(systems["real"], judges), header=["actual", "predicted"])
+    draw(rows, curves, systems)
     write_page(params, systems, metrics, conclusive)
     log_stage("evaluate", params, {**metrics, "comparison": comparison}, {})
 
@@ -99,33 +105,27 @@ def read_systems() -> dict[str, SystemClips]:
     return {"real": SystemClips(rows, [0] * len(rows), read_waveforms(rows)), **generated}
 
 
-def rounded(summary: dict[str, Interval], scores: ClipScores) -> dict[str, Any]:
-    """A system's object in `metrics/evaluation.json`."""
-    flat: dict[str, Any] = {name: round(summary[name][0], 4) for name in METRICS if name in summary}
-    by_attribute = adherence_by_attribute(scores)
-    if by_attribute:
-        flat["adherence"] = {name: round(value, 4) for name, value in by_attribute.items()}
-    return flat
+def rounded(summary: dict[str, Interval]) -> dict[str, float]:
+    """A system's object in `metrics/evaluation.json`: one number a metric."""
+    return {name: round(summary[name][0], 4) for name in METRICS if name in summary}
 
 
-def write_tables_and_plots(
-    summaries: dict[str, dict[str, Interval]], curves: dict[str, Any], systems: dict[str, SystemClips]
-) -> None:
-    """One table and one bar chart a metric, the loss curves, and a grid of mels."""
-    long = [
-        {"system": system, "metric": metric, "value": value, "low": low, "high": high}
+def interval_rows(summaries: dict[str, dict[str, Interval]]) -> list[dict[str, Any]]:
+    """The long table of results: `metric`, `system`, `value`, `low`, `high`."""
+    return [
+        {"metric": metric, "system": system, "value": value, "low": low, "high": high}
         for metric in METRICS
         for system, summary in summaries.items()
         if metric in summary
         for value, low, high in [summary[metric]]
     ]
-    present = [metric for metric in METRICS if any(row["metric"] == metric for row in long)]
-    with replacing_folder("metrics/systems") as folder:
-        for metric in present:
-            write_tsv(folder / f"{metric}.tsv", [row for row in long if row["metric"] == metric])
+
+
+def draw(table: list[dict[str, Any]], curves: dict[str, Any], systems: dict[str, SystemClips]) -> None:
+    """One bar chart a metric, the loss curves, and a grid of mels."""
     with replacing_folder("metrics/plots") as folder:
-        for metric in present:
-            plot_metric(metric, long, folder / f"{metric}.png")
+        for metric in dict.fromkeys(row["metric"] for row in table):
+            plot_metric(metric, table, folder / f"{metric}.png")
         plot_curves(curves, folder / "curves.png")
         rows = spread(systems["real"].rows, 6)
         mels = {

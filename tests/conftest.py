@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.shell import sh, stages_run
+
 # A slow machine is no failure: how long an example takes is not what a property says.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -64,6 +66,16 @@ def scratch_clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
     subprocess.run(["git", "commit", "--quiet", "--message", "Smoke size"], cwd=folder, check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def reproduced(scratch_clone: Path) -> Path:
+    """The scratch clone after its first `dvc repro`, everything committed."""
+    output = sh(scratch_clone, "dvc", "repro")
+    assert "evaluate" in stages_run(output) or "evaluate" in output
+    sh(scratch_clone, "git", "add", "--all")
+    sh(scratch_clone, "git", "commit", "--quiet", "--message", "First run")
+    return scratch_clone
 
 
 @pytest.fixture(scope="session")

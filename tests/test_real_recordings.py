@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from tests.test_story import SYSTEMS, sh
+from tests.shell import sh
+from tests.test_story import SYSTEMS
 
 
 def test_esc10_runs_end_to_end(scratch_clone: Path, corpora: Path, tmp_path: Path):

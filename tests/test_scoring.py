@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from stages.evaluation.comparison import compare, loss_at
+from stages.evaluation.details import confusion_rows, detail_rows
 from stages.evaluation.scorers import (
     SourceClassifier,
     augmented,
@@ -17,11 +19,14 @@ from stages.evaluation.scorers import (
     judge_mels,
     source_recall,
 )
-from stages.evaluation.scoring import ClipScores, adherence_by_attribute, mean_over, summarize
+from stages.evaluation.scoring import ClipScores, Judges, SystemClips, adherence_by_attribute, mean_over, summarize
 
 
 def scores(values: list[float], held_out: list[bool], adherence: list[float] | None = None) -> ClipScores:
-    rows = [{"id": f"clip-{place // 2}", "held_out_pair": one} for place, one in enumerate(held_out)]
+    rows = [
+        {"id": f"clip-{place // 2}", "held_out_pair": one, "sources": ["bell", "rain"] if one else ["bell"]}
+        for place, one in enumerate(held_out)
+    ]
     generator = torch.Generator().manual_seed(0)
     return ClipScores(
         rows=rows,
@@ -118,10 +123,36 @@ def test_comparison_is_b_minus_a_on_the_same_clips_at_equal_updates_and_compute(
     }
     result = compare({"experiment_a": first, "experiment_b": second}, curves, conclusive=False, draws=50, seed=0)
     assert result["conclusive"] is False
-    assert result["b_minus_a_clap_score"]["value"] == pytest.approx(0.2)
-    assert result["b_minus_a_clap_score"]["low"] > 0
-    equal = result["validation_diffusion_loss_at_equal_updates"]
-    assert equal == {"updates": 15, "experiment_a": 0.75, "experiment_b": 0.8}
-    compute = result["validation_diffusion_loss_at_equal_teraflops"]
-    assert compute["experiment_a"] == 1.0
-    assert result["held_out_pairs"]["experiment_b"]["clap_score"] == pytest.approx(0.7)
+    assert result["b_minus_a_clap_score"] == pytest.approx(0.2)
+    assert 0 < result["b_minus_a_clap_score_low"] <= 0.2 <= result["b_minus_a_clap_score_high"]
+    assert result["equal_updates"] == 15
+    assert result["validation_diffusion_loss_experiment_a_at_equal_updates"] == 0.75
+    assert result["validation_diffusion_loss_experiment_b_at_equal_updates"] == 0.8
+    assert result["validation_diffusion_loss_experiment_a_at_equal_teraflops"] == 1.0
+    assert not any(isinstance(value, dict) for value in result.values())
+    details = {(row["system"], row["detail"]): row["value"] for row in detail_rows({"experiment_b": second})}
+    assert details["experiment_b", "held-out pairs clap_score"] == pytest.approx(0.7)
+
+
+def test_details_name_single_attributes_and_sources():
+    one = scores([0.1, 0.9, 0.6, 0.7], [False, False, True, True])
+    one.values["source_accuracy"] = [1.0, 0.0, 0.5, 0.5]
+    details = {row["detail"]: row["value"] for row in detail_rows({"real": one})}
+    assert details["attribute pace"] == 0.75
+    assert details["source bell"] == 0.5
+    assert details["source rain"] == 0.5
+    assert details["held-out pairs clap_score"] == pytest.approx(0.65)
+
+
+def test_confusions_are_of_clips_of_one_source_by_the_judges_highest_logit():
+    class SecondSource(SourceClassifier):
+        def forward(self, mels):
+            return torch.tensor([[0.0, 1.0]]).expand(len(mels), 2)
+
+    rows = [{"sources": ["bell"]}, {"sources": ["bell", "rain"]}, {"sources": ["rain"]}]
+    clips = SystemClips(rows, [0, 0, 0], torch.zeros(3, 20_480))
+    tokenizer: Any = None
+    judges = Judges(None, tokenizer, SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
+    expected = [{"actual": "bell", "predicted": "rain"}, {"actual": "rain", "predicted": "rain"}]
+    assert confusion_rows(clips, judges) == expected
+    assert confusion_rows(clips, Judges(None, tokenizer, None, [], {})) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import time
@@ -12,31 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.shell import sh, stages_run
+from tests.smoke_reference import REFERENCE, complaints, read_run
+
 SYSTEMS = ["real", "codec", "reference", "experiment_a", "experiment_b", "floor"]
 METRICS = ["fad", "kad", "clap_score", "source_accuracy", "attribute_adherence"]
-
-
-def sh(folder: Path, *command: str, **environment: str) -> str:
-    """Run a command, return what it printed; its output explains a failure."""
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=os.environ | environment, check=False
-    )
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout + done.stderr
-
-
-def stages_run(output: str) -> list[str]:
-    return re.findall(r"Running stage '(\w+)'", output)
-
-
-@pytest.fixture(scope="module")
-def reproduced(scratch_clone: Path) -> Path:
-    """The scratch clone after its first `dvc repro`, everything committed."""
-    output = sh(scratch_clone, "dvc", "repro")
-    assert "evaluate" in stages_run(output) or "evaluate" in output
-    sh(scratch_clone, "git", "add", "--all")
-    sh(scratch_clone, "git", "commit", "--quiet", "--message", "First run")
-    return scratch_clone
 
 
 def test_first_run_leaves_every_result(reproduced: Path):
@@ -52,6 +31,10 @@ def test_first_run_leaves_every_result(reproduced: Path):
         header, *rows = (reproduced / f"metrics/curves/{name}.tsv").read_text().splitlines()
         assert "validation_diffusion_loss" in header.split("\t")
         assert len(rows) >= 2
+
+
+def test_first_run_agrees_with_the_reference_whatever_the_processor(reproduced: Path):
+    assert complaints(read_run(reproduced), json.loads(REFERENCE.read_text())) == []
 
 
 def test_second_repro_runs_nothing(reproduced: Path):

@@ -12,48 +12,75 @@ from stages.commands.main import main
 from stages.commands.sync import REVISIONS_EXPERIMENT
 
 SCRIPT = """
-import json, yaml
+import json, os, pathlib, yaml
+import stages.plumbing.machine
+from stages.plumbing.tracking import log_stage
 epochs = yaml.safe_load(open("params.yaml"))["train_b"]["epochs"]
-json.dump({"experiment_b": {"fad": 10 / epochs}, "note": "text"}, open("metrics/evaluation.json", "w"))
+metrics = {"experiment_b": {"fad": 10 / epochs}, "note": "text"}
+json.dump(metrics, open("metrics/evaluation.json", "w"))
+pathlib.Path("metrics/listening").mkdir()
+pathlib.Path("metrics/listening/index.html").write_text(f"<footer>\\n<p>{epochs} epochs</p></footer>")
+stages.plumbing.machine.processor = lambda: os.environ["PROCESSOR"]
+log_stage("evaluate", {"train_b": {"epochs": epochs}}, metrics)
 """
 PIPELINE = """
 stages:
   evaluate:
     cmd: python evaluate.py
-    deps: [evaluate.py]
+    deps: [evaluate.py, data/corpus.txt]
     params: [train_b]
+    outs: [metrics/listening]
     metrics:
       - metrics/evaluation.json: {cache: false}
 """
+PARAMS = "prepare:\n  corpus: bells\ntrain_b:\n  epochs: {}\n"
 
 
-def shell(*words: str, folder: Path) -> str:
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+def shell(*words: str, folder: Path, processor: str = "Abacus") -> str:
+    environment = os.environ | {"PROCESSOR": processor}
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
 
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory):
-    """A DVC repository of two commits with a lock, one before them without, and one experiment of the last."""
+def origin(tmp_path_factory, empty_store):
+    """A DVC repository of two commits with a lock, one before them without, and one experiment of the last.
+
+    The experiment ran on another machine than the commits.
+    """
     folder = tmp_path_factory.mktemp("origin")
     shell("git", "init", "-q", folder=folder)
     shell("dvc", "init", "-q", folder=folder)
-    (folder / ".gitignore").write_text("mlflow.db*\n.cache/\n")
-    (folder / "metrics").mkdir()
+    shutil.copy(empty_store, folder)
+    (folder / ".gitignore").write_text("mlflow.db*\nmlartifacts/\n.cache/\n")
+    for name in ("metrics", "presets", "data"):
+        (folder / name).mkdir()
+    (folder / "metrics" / "machines.json").write_text("{}")
+    (folder / "presets" / "short.yaml").write_text(PARAMS.format(2))
+    (folder / "data" / "corpus.txt").write_text("three slow rings\n")
     (folder / "evaluate.py").write_text(SCRIPT)
     (folder / "dvc.yaml").write_text(PIPELINE)
-    (folder / "params.yaml").write_text("train_b:\n  epochs: 1\n")
+    (folder / "params.yaml").write_text(PARAMS.format(1))
     shell("git", "add", "-A", folder=folder)
     shell("git", "commit", "-qm", "Pipeline", folder=folder)
     for epochs in (2, 4):
-        (folder / "params.yaml").write_text(f"train_b:\n  epochs: {epochs}\n")
+        (folder / "params.yaml").write_text(PARAMS.format(epochs))
         shell("dvc", "repro", "-q", folder=folder)
         shell("git", "add", "-A", folder=folder)
         shell("git", "commit", "-qm", f"Train B for {epochs} epochs", folder=folder)
-    shell("dvc", "exp", "run", "-q", "-n", "longer", "-S", "train_b.epochs=5", folder=folder)
+    shell("dvc", "exp", "run", "-q", "-n", "longer", "-S", "train_b.epochs=5", folder=folder, processor="Babbage")
     shell("git", "checkout", "-q", ".", folder=folder)
+    shell("dvc", "checkout", "-q", folder=folder)
     return folder
+
+
+@pytest.fixture
+def copy(origin, tmp_path, monkeypatch):
+    """The origin itself, with DVC's cache and the stages' MLflow runs; the working folder of the test."""
+    shutil.copytree(origin, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
 
 
 @pytest.fixture
@@ -65,6 +92,16 @@ def clone(origin, empty_store, tmp_path, monkeypatch):
     shutil.copy(empty_store, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+def tags(folder: Path, experiment: str):
+    (tags,) = [run.data.tags for run in runs(folder)[1] if run.data.tags["experiment"] == experiment]
+    return tags
+
+
+def artifacts(client, run_id: str, path: str | None = None) -> list[str]:
+    found = client.list_artifacts(run_id, path)
+    return [name for one in found for name in (artifacts(client, run_id, one.path) if one.is_dir else [one.path])]
 
 
 def runs(folder: Path):
@@ -116,6 +153,69 @@ def test_a_revision_without_a_lock_is_said_and_left_out(clone, capsys):
     assert last.startswith("0 logged")
 
 
+def test_a_revisions_run_tells_its_machine_preset_hashes_and_way_back(clone, capsys):
+    main(["sync"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "other machine" in line] == [
+        "  other machine than its baseline's: evaluate; last digits may differ"
+    ]
+    commit, longer = tags(clone, "commit"), tags(clone, "longer")
+    assert commit["machines"].startswith("Abacus")
+    assert longer["machines"].startswith("Babbage")
+    assert (commit["other_machine_than_baseline"], longer["other_machine_than_baseline"]) == ("no", "evaluate")
+    assert longer["corpus"] == "bells"
+    assert (longer["preset"], longer["preset_changes"]) == ("short", "train_b.epochs=5")
+    assert "dvc exp apply" in longer["mlflow.note.content"]
+    lock = (clone / "dvc.lock").read_text()
+    for key in ("dep.data/corpus.txt", "out.metrics/evaluation.json", "out.metrics/listening"):
+        assert f"md5: {commit[key]}\n" in lock
+
+
+def test_datasets_carry_dvcs_md5(clone):
+    main(["sync", "HEAD"])
+    _, (run,) = runs(clone)
+    (given,) = run.inputs.dataset_inputs
+    assert given.dataset.name == "data/corpus.txt"
+    assert given.dataset.digest == run.data.tags["dep.data/corpus.txt"]
+
+
+def test_page_and_plots_are_artifacts_and_the_copy_of_the_page_names_the_machine(copy):
+    before = (copy / "metrics/listening/index.html").read_text()
+    main(["sync", "HEAD"])
+    client, (run,) = runs(copy)
+    assert {"params.yaml", "dvc.lock", "metrics/evaluation.json", "metrics/listening/index.html"} <= set(
+        artifacts(client, run.info.run_id)
+    )
+    page = Path(client.download_artifacts(run.info.run_id, "metrics/listening/index.html")).read_text()
+    assert "4 epochs" in page
+    assert "Made on Abacus" in page
+    assert (copy / "metrics/listening/index.html").read_text() == before
+
+
+def test_a_clone_without_the_cache_logs_what_git_holds(clone):
+    main(["sync", "HEAD"])
+    client, (run,) = runs(clone)
+    found = artifacts(client, run.info.run_id)
+    assert "metrics/evaluation.json" in found
+    assert "metrics/listening/index.html" not in found
+
+
+def test_stage_run_and_revision_name_each_other_also_where_dvc_restored_the_outputs(copy):
+    # 2 epochs ran for the commit before: DVC restores them from its run cache and no stage runs.
+    shell("dvc", "exp", "run", "-q", "-n", "restored", "-S", "train_b.epochs=2", folder=copy)
+    main(["sync", "restored", "longer", "HEAD~1"])
+    client = MlflowClient(f"sqlite:///{copy / 'mlflow.db'}")
+    stage_run = client.get_run(tags(copy, "restored")["run.evaluate"])
+    assert stage_run.data.params["train_b.epochs"] == "2"
+    assert stage_run.data.tags["experiment"] == "workspace"
+    assert stage_run.data.tags["revision"] == tags(copy, "restored")["revision"]
+    assert tags(copy, "commit")["run.evaluate"] == stage_run.info.run_id
+    longer = client.get_run(tags(copy, "longer")["run.evaluate"])
+    parent = client.get_run(longer.data.tags["mlflow.parentRunId"])
+    assert parent.data.tags["experiment"] == "longer"
+    assert parent.data.tags["revision"] == longer.data.tags["revision"] == tags(copy, "longer")["revision"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [(["no-such-thing"], "no-such-thing: neither a commit nor"), (["--all", "HEAD"], "--all and REV exclude")],
@@ -144,6 +244,14 @@ def test_show_prints_a_system_a_line_and_where_to_look(tmp_path, monkeypatch, ca
         ["experiment_b", "0.400", "1.250"],
     ]
     assert any("metrics/listening/index.html" in line for line in lines)
+    assert "On which machine this was made is not known." in lines
+    main(["show", "--markdown"])
+    assert capsys.readouterr().out.splitlines() == [
+        "| system | source_accuracy | fad |",
+        "| --- | --- | --- |",
+        "| real | 0.910 | - |",
+        "| experiment_b | 0.400 | 1.250 |",
+    ]
     assert any(f"sqlite:///{tmp_path}/mlflow.db" in line for line in lines)
 
 

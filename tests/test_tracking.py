@@ -10,8 +10,20 @@ from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from stages.plumbing.dependencies import content_md5
+from stages.plumbing.machine import (
+    MACHINES,
+    UNKNOWN,
+    comparison_sentence,
+    differing_stages,
+    machine_sentence,
+    machines_of,
+    processor,
+    read_machines,
+)
+from stages.plumbing.mlflow_store import flatten, repository_root
 from stages.plumbing.params import load_params
-from stages.plumbing.tracking import STAGES_EXPERIMENT, dependency_hashes, flatten, log_stage, repository_root
+from stages.plumbing.preset import in_words, nearest_preset
+from stages.plumbing.tracking import STAGES_EXPERIMENT, dependency_hashes, log_stage
 
 ROOT = Path(__file__).parent.parent
 PIPELINE = """
@@ -20,6 +32,9 @@ stages:
     cmd: python -m stages.train_b
     deps: [data/text.txt, "data/${prepare.corpus}"]
     params: [train_b]
+    outs: [models/b]
+    metrics:
+      - metrics/train_b.json: {cache: false}
 """
 CURVE = [{"epoch": epoch, "validation_loss": 1 / epoch} for epoch in range(1, 4)]
 
@@ -33,6 +48,11 @@ def folder(tmp_path, empty_store, monkeypatch):
     (tmp_path / "data" / "text.txt").write_text("three slow rings\n")
     (tmp_path / "data" / "soundworld" / "b.txt").write_text("b")
     (tmp_path / "data" / "soundworld" / "a.txt").write_text("a")
+    (tmp_path / "presets").mkdir()
+    preset = re.sub(r"(sample:\n  seed: )\d+", r"\g<1>97", (ROOT / "params.yaml").read_text())
+    (tmp_path / "presets" / "loud.yaml").write_text(preset)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "b").write_text("weights")
     (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -60,7 +80,12 @@ def test_a_stage_is_logged_with_params_metrics_curve_and_hashes_under_its_parent
     assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert child.data.tags["dep.data/text.txt"] == content_md5(folder / "data" / "text.txt")
     assert child.data.tags["dep.data/soundworld"].endswith(".dir")
+    assert child.data.tags["out.models/b"] == content_md5(folder / "models" / "b")
+    assert {one.dataset.name: one.dataset.digest for one in child.inputs.dataset_inputs} == dependency_hashes("train_b")
     assert child.data.tags["experiment"] == "workspace"
+    assert (child.data.tags["corpus"], child.data.tags["preset"]) == ("soundworld", "loud")
+    assert child.data.tags["preset_changes"] == f"sample.seed={load_params().sample.seed}"
+    assert child.data.tags["processor"]
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert child.info.status == parent.info.status == "FINISHED"
     assert parent.data.metrics["train_b.loss"] == 0.5
@@ -124,7 +149,7 @@ def test_an_unreachable_server_costs_one_line_and_not_the_stage(folder, monkeypa
     assert "Traceback" not in "\n".join(lines)
 
 
-def test_two_processes_that_both_find_no_database_log_both_under_one_parent(folder):
+def test_four_processes_that_all_find_no_database_log_all_under_one_parent(folder):
     (folder / "mlflow.db").unlink()
     code = (
         "from stages.plumbing.params import load_params; from stages.plumbing.tracking import log_stage\n"
@@ -133,10 +158,10 @@ def test_two_processes_that_both_find_no_database_log_both_under_one_parent(fold
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "API_KEY": "never-in-the-store"}
     started = [
         subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
+        for _ in range(4)
     ]
-    assert [process.communicate()[1] for process in started] == ["", ""]
-    assert len(runs(folder, "stage")[1]) == 2
+    assert [process.communicate()[1] for process in started] == [""] * 4
+    assert len(runs(folder, "stage")[1]) == 4
     assert len(runs(folder, "pipeline")[1]) == 1
     assert b"never-in-the-store" not in (folder / "mlflow.db").read_bytes()
 
@@ -175,3 +200,47 @@ def test_flattening_keeps_every_leaf_at_its_dotted_path(tree):
         for key in path.split("."):
             found = found[key]
         assert found == value
+
+
+def test_the_machine_of_a_stages_outputs_is_noted_also_without_tracking(folder, monkeypatch):
+    monkeypatch.setenv("BIND_AN_AUDIO_TRACKING", "off")
+    log()
+    known = read_machines((folder / MACHINES).read_text())
+    outputs = {name: content_md5(folder / name) for name in ("models/b", "metrics/train_b.json")}
+    assert machines_of({"train_b": outputs}, known)["train_b"].startswith(processor())
+    restored = {**outputs, "models/b": "0" * 32}
+    assert machines_of({"train_b": restored, "embed": {}}, known) == {"train_b": UNKNOWN, "embed": UNKNOWN}
+
+
+def test_only_stages_known_to_have_run_on_two_machines_differ():
+    first = {"codec": "Abacus", "train_a": "Abacus", "train_b": UNKNOWN}
+    assert differing_stages(first, {"codec": "Babbage", "train_a": "Abacus", "train_b": "Babbage"}) == ["codec"]
+
+
+def test_machines_of_a_file_with_conflict_marks_are_unknown():
+    assert read_machines("<<<<<<< HEAD\n{}") == {}
+
+
+def test_a_processor_is_named_with_family_and_model(tmp_path):
+    facts = tmp_path / "cpuinfo"
+    block = "processor\t: {}\ncpu family\t: 6\nmodel\t\t: 85\nmodel name\t: Xeon\n\n"
+    facts.write_text(block.format(0) + block.format(1).replace("85", "86"))
+    assert processor(facts) == "Xeon (family 6 model 85)"
+
+
+def test_sentences_name_machines_and_where_they_differ():
+    one = {"quality": "Abacus", "codec": "Abacus, AVX2, 2 threads", "train_b": UNKNOWN}
+    assert machine_sentence(one) == "Made on Abacus, AVX2, 2 threads. Not known: train_b."
+    two = {"quality": "Abacus", "codec": "Babbage, AVX2, 2 threads"}
+    assert machine_sentence(two).startswith("Made on 2 machines, whose last digits may differ: Abacus (quality); ")
+    assert machine_sentence({}) == "On which machine this was made is not known."
+    assert "no stage is known" in comparison_sentence(("HEAD", "longer"), (one, one))
+    assert "codec: Abacus, AVX2, 2 threads / Babbage" in comparison_sentence(("HEAD", "longer"), (one, two))
+
+
+def test_the_nearest_preset_is_the_one_with_the_fewest_changes():
+    presets = {"smoke": {"a": 1, "b": 1, "c": 1}, "esc10": {"a": 2, "b": 2, "c": 2}}
+    assert nearest_preset({"a": 2, "b": 2, "c": 9}, presets) == ("esc10", {"c": 9})
+    assert nearest_preset({"a": 1, "b": 1, "c": 1}, presets) == ("smoke", {})
+    assert in_words({"a": 1, "train_b.epochs": 3}) == "a=1 train_b.epochs=3"
+    assert in_words({}) == "none"

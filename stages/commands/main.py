@@ -15,6 +15,7 @@ COMMANDS = {
     "memory": "count what the full size takes of a GPU's memory",
     "rehearse": "run the full preset with random weights of the published sizes, and measure it",
     "sync": "log DVC's commits and experiments into MLflow, each exactly once",
+    "plots": "draw DVC's plots of revisions on a page that opens without a network",
     "show": "print the metrics table, and where the listening page and MLflow's store are",
     "contact-sheet": "put accepted and rejected pairs with their images on one page",
     "storage-check": "push a probe to a DVC remote, pull it back, compare",

@@ -8,28 +8,36 @@ from pathlib import Path
 from typing import Any
 
 from stages.plumbing.files import read_json
-from stages.plumbing.tracking import repository_root, tracking_uri
+from stages.plumbing.machine import machine_sentence
+from stages.plumbing.mlflow_store import repository_root, tracking_uri
+from stages.plumbing.revisions import workspace_machines
 
 EVALUATION = Path("metrics/evaluation.json")
 LISTENING_PAGE = Path("metrics/listening/index.html")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Take no arguments: what is shown lies at fixed places."""
+    """Declare how the table is laid out; what is shown lies at fixed places."""
+    parser.add_argument("--markdown", action="store_true", help="print the table alone, as Markdown")
 
 
-def main(arguments: argparse.Namespace) -> None:  # noqa: ARG001
-    """Print the table, then one line each for the listening page and MLflow's store."""
-    print(table(read_json(EVALUATION)))
+def main(arguments: argparse.Namespace) -> None:
+    """Print the table, then one line each for the machine, the listening page and MLflow's store."""
+    rows = cells(read_json(EVALUATION))
+    if arguments.markdown:
+        print(markdown(rows))
+        return
+    print(table(rows))
     print()
+    print(machine_sentence(workspace_machines()))
     missing = "" if LISTENING_PAGE.exists() else " (not here yet: `dvc repro` writes it)"
     print(f"Listening page: {LISTENING_PAGE}{missing}")
     store = tracking_uri(repository_root())
     print(f"MLflow's store: {store} (look: mlflow ui --backend-store-uri {store})")
 
 
-def table(evaluation: Mapping[str, Any]) -> str:
-    """Lay out `{system: {metric: value}}` as aligned text, a system a line; `-` where a metric has no value."""
+def cells(evaluation: Mapping[str, Any]) -> list[list[str]]:
+    """Turn `{system: {metric: value}}` into a heading and a row a system; `-` where a metric has no value."""
     systems = {name: metrics for name, metrics in evaluation.items() if isinstance(metrics, Mapping)}
     columns = list(
         dict.fromkeys(
@@ -40,7 +48,18 @@ def table(evaluation: Mapping[str, Any]) -> str:
     for system, metrics in systems.items():
         values = (metrics.get(column) for column in columns)
         lines.append([system, *("-" if value is None else f"{value:.3f}" for value in values)])
+    return lines
+
+
+def table(lines: list[list[str]]) -> str:
+    """Lay out rows as aligned text."""
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
     )
+
+
+def markdown(lines: list[list[str]]) -> str:
+    """Lay out rows as a Markdown table."""
+    heading, *rows = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in [heading, ["---"] * len(heading), *rows])

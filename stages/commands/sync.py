@@ -1,43 +1,69 @@
 """`bind-an-audio sync`: log whole revisions, read from git and dvc.lock, into MLflow, each exactly once.
 
 A stage that DVC skips, or restores from its cache, runs no code and so logs nothing; and an experiment may have been
-run elsewhere. The MLflow experiment `bind-an-audio-revisions` therefore gets one run per commit and per DVC experiment:
-params.yaml and all metrics as they stand in that revision. The tag `revision` (the full hash) says what is there
-already; it is set last, so a run without it is half-written and is made anew.
+run elsewhere and pulled. The MLflow experiment `bind-an-audio-revisions` therefore gets one run per commit and per DVC
+experiment, with params.yaml, all metrics, dvc.lock's md5s, the datasets, and plots and listening page as artifacts.
+
+Both ways: a revision's run names its DVC experiment, its commit and the command that brings it back, and
+`run.<stage>` is the stage's own MLflow run that made these outputs (found by their md5s, also where DVC restored them);
+that run and its parent get the tag `revision`. The tag `revision` of a revision's run says what is there already; it is
+set last, so a run without it is half-written and is made anew.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
-from stages.plumbing.tracking import (
+from stages.commands.artifacts import PAGE, collect_artifacts
+from stages.plumbing.machine import UNKNOWN, differing_stages, distinct_machines, outputs_digest
+from stages.plumbing.mlflow_store import (
     flatten,
+    log_datasets,
     log_in_batches,
     mlflow_experiment,
     numbers,
     repository_root,
+    search_all,
+    strings,
     tracking_client,
     tracking_uri,
 )
+from stages.plumbing.preset import DEFAULT, in_words, nearest_preset
+from stages.plumbing.revisions import (
+    NO_EXPERIMENT,
+    Revision,
+    commit_revision,
+    find_revision,
+    git,
+    git_file,
+    known_experiments,
+    locked_commits,
+    open_repository,
+    revision_hashes,
+    revision_machines,
+    revision_presets,
+)
+from stages.plumbing.tracking import STAGES_EXPERIMENT
 
 REVISIONS_EXPERIMENT = "bind-an-audio-revisions"
-NO_EXPERIMENT = "commit"
 
 
 @dataclass(frozen=True)
-class Revision:
-    """A commit (`experiment` is "commit", its own baseline) or a DVC experiment."""
+class Content:
+    """What a revision's run holds."""
 
-    sha: str
-    experiment: str
-    baseline: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    datasets: dict[str, str]
+    other_machine: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,16 +79,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Log what is not there yet; print a line for each revision and a summary."""
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.repo import Repo
-
     if arguments.all and arguments.revisions:
         raise ValueError("--all and REV exclude each other; give one of them")
-    try:
-        repository = Repo()
-    except NotDvcRepoError:
-        raise ValueError(f"{Path.cwd()}: no DVC repository; run from the repository's root") from None
-    with repository:
+    with open_repository() as repository:
         experiments = known_experiments(repository)
         if arguments.all:
             wanted = [*(commit_revision(sha) for sha in locked_commits()), *experiments.values()]
@@ -77,54 +96,121 @@ def main(arguments: argparse.Namespace) -> None:
 
 def sync(repository: Any, wanted: list[Revision]) -> tuple[int, int]:
     """Log the revisions that MLflow does not have yet; return how many were logged and how many were there."""
-    logged = 0
     root = repository_root()
     with tracking_client(root) as client:
-        experiment_id = mlflow_experiment(client, REVISIONS_EXPERIMENT, root)
-        there = logged_revisions(client, experiment_id)
-        missing = [revision for revision in wanted if revision.sha not in there]
-        # One call for all: DVC reads metrics from git, or from its cache where they are not in git.
-        metrics = repository.metrics.show(revs=[revision.sha for revision in missing]) if missing else {}
-        for revision in missing:
-            label = f"{revision.sha[:7]} {revision.experiment}"
-            params = git_file(revision.sha, "params.yaml")
-            if params is None or git_file(revision.sha, "dvc.lock") is None:
-                print(f"{label}: has no params.yaml and dvc.lock, left out")
-                continue
-            values = metric_values(metrics.get(revision.sha, {}))
-            log_revision(client, experiment_id, revision, flatten(yaml.safe_load(params)), values)
-            print(f"{label}: {len(values)} metrics")
-            logged += 1
+        there = logged_revisions(client, mlflow_experiment(client, REVISIONS_EXPERIMENT, root))
+    missing = [revision for revision in wanted if revision.sha not in there]
+    for revision in wanted:
+        if revision.sha in there:
+            print(f"{revision.label}: already there, run {there[revision.sha]}")
+    # One call for all: DVC reads metrics from git, or from its cache where they are not in git.
+    metrics = repository.metrics.show(revs=[revision.sha for revision in missing]) if missing else {}
+    logged = 0
+    for revision in missing:
+        content = read_revision(revision, metrics.get(revision.sha, {}))
+        if content is None:
+            print(f"{revision.label}: has no params.yaml and dvc.lock, left out")
+            continue
+        with TemporaryDirectory() as folder:
+            files = collect_artifacts(repository, revision.sha, Path(folder))
+            # The lock is held for one revision at a time: stages that end meanwhile log between two of them.
+            with tracking_client(root) as client:
+                experiment_id = mlflow_experiment(client, REVISIONS_EXPERIMENT, root)
+                if client.search_runs([experiment_id], f"tags.revision = '{revision.sha}'", max_results=1):
+                    continue  # another sync was faster
+                run_id = log_revision(client, experiment_id, revision, content, Path(folder))
+        logged += 1
+        print(f"{revision.label}: {len(content.metrics)} metrics, {files} artifacts, run {run_id}")
+        if content.other_machine:
+            print(f"  other machine than its baseline's: {', '.join(content.other_machine)}; last digits may differ")
     return logged, len(wanted) - len(missing)
 
 
-def log_revision(
-    client: Any, experiment_id: str, revision: Revision, params: Mapping[str, Any], metrics: Mapping[str, float]
-) -> None:
-    """Write one finished run, dated as its commit."""
+def read_revision(revision: Revision, shown: Mapping[str, Any]) -> Content | None:
+    """Gather params, metrics, hashes and origin of a revision; None where it has no params.yaml or no dvc.lock.
+
+    Args:
+        revision: which.
+        shown: what DVC's `metrics.show` says of it.
+    """
+    text = git_file(revision.sha, "params.yaml")
+    if text is None or git_file(revision.sha, "dvc.lock") is None:
+        return None
+    params = flatten(yaml.safe_load(text))
+    presets = {name: flatten(yaml.safe_load(preset)) for name, preset in revision_presets(revision.sha).items()}
+    baseline = flatten(yaml.safe_load(git_file(revision.baseline, "params.yaml") or "{}"))
+    preset, changes = nearest_preset(params, {**presets, DEFAULT: baseline})
+    dependencies = {
+        path: md5 for stage in revision_hashes(revision.sha, "deps").values() for path, md5 in stage.items()
+    }
+    outputs = {path: md5 for stage in revision_hashes(revision.sha, "outs").values() for path, md5 in stage.items()}
+    machines = revision_machines(revision.sha)
+    # What the baseline left to be run (a fresh clone's other params) or does not say is no other machine.
+    other = differing_stages(revision_machines(revision.baseline), machines)
+    tags = {
+        "kind": "revision",
+        "experiment": revision.experiment,
+        "baseline": revision.baseline,
+        "corpus": str(params.get("prepare.corpus", "none")),
+        "preset": preset,
+        "preset_changes": in_words(changes),
+        "machines": " + ".join(distinct_machines(machines)) or UNKNOWN,
+        "other_machine_than_baseline": " ".join(other) or "no",
+        "mlflow.note.content": how_to_return(revision),
+        **{f"machine.{stage}": machine for stage, machine in machines.items()},
+        **{f"dep.{path}": md5 for path, md5 in dependencies.items()},
+        **{f"out.{path}": md5 for path, md5 in outputs.items()},
+    }
+    return Content(strings(params), metric_values(shown), tags, dependencies, other)
+
+
+def log_revision(client: Any, experiment_id: str, revision: Revision, content: Content, folder: Path) -> str:
+    """Write one finished run, dated as its commit, with the artifacts in `folder`; return its id."""
     committed, subject = git("show", "--no-patch", "--format=%ct %s", revision.sha).split(" ", maxsplit=1)
     milliseconds = int(committed) * 1000
     name = revision.experiment if revision.experiment != NO_EXPERIMENT else f"{revision.sha[:7]} {subject[:60]}"
-    tags = {"kind": "revision", "experiment": revision.experiment, "baseline": revision.baseline}
-    run_id = client.create_run(experiment_id, start_time=milliseconds, run_name=name, tags=tags).info.run_id
-    texts = {key: str(value) for key, value in params.items()}
-    log_in_batches(client, run_id, texts, ((key, value, 0) for key, value in metrics.items()), {})
+    made_by = stage_runs(client, revision.sha)
+    tags = content.tags | {f"run.{stage}": run.info.run_id for stage, run in made_by.items()}
+    run_id = str(client.create_run(experiment_id, start_time=milliseconds, run_name=name).info.run_id)
+    log_in_batches(client, run_id, content.params, ((key, value, 0) for key, value in content.metrics.items()), tags)
+    log_datasets(client, run_id, content.datasets)
+    client.log_artifacts(run_id, str(folder))
     client.set_terminated(run_id, end_time=milliseconds)
+    for run in made_by.values():
+        # A stage's run may have made the outputs of several revisions: it names the one that was synced first.
+        if "revision" not in run.data.tags:
+            client.set_tag(run.info.run_id, "revision", revision.sha)
+        if run.data.tags["experiment"] == revision.experiment:
+            client.set_tag(run.data.tags["mlflow.parentRunId"], "revision", revision.sha)
     client.set_tag(run_id, "revision", revision.sha)
+    return run_id
 
 
-def logged_revisions(client: Any, experiment_id: str) -> set[str]:
-    """Return the hashes that are in MLflow; delete runs that an interrupted sync left without one."""
-    there: set[str] = set()
-    page = None
-    while page != "":
-        runs = client.search_runs([experiment_id], max_results=1000, page_token=page)
-        for run in runs:
-            if "revision" in run.data.tags:
-                there.add(run.data.tags["revision"])
-            else:
-                client.delete_run(run.info.run_id)
-        page = runs.token or ""
+def stage_runs(client: Any, sha: str) -> dict[str, Any]:
+    """Stage -> the newest run in MLflow that wrote what the revision's dvc.lock holds; no entry where none did."""
+    experiment = client.get_experiment_by_name(STAGES_EXPERIMENT)
+    if experiment is None:
+        return {}
+    found = {}
+    for stage, outputs in revision_hashes(sha, "outs").items():
+        query = f"tags.stage = '{stage}' and tags.outputs = '{outputs_digest(outputs)}'"
+        runs = client.search_runs([experiment.experiment_id], query, max_results=1)
+        if runs:
+            found[stage] = runs[0]
+    return found
+
+
+def logged_revisions(client: Any, experiment_id: str) -> dict[str, str]:
+    """Return hash -> run of what is in MLflow; delete runs that an interrupted sync left without a hash.
+
+    The caller holds the lock: no other sync is writing a run just now.
+    """
+    there = {}
+    for run in search_all(client, experiment_id):
+        if "revision" in run.data.tags:
+            there[run.data.tags["revision"]] = run.info.run_id
+        else:
+            client.delete_run(run.info.run_id)
     return there
 
 
@@ -134,56 +220,11 @@ def metric_values(shown: Mapping[str, Any]) -> dict[str, float]:
     return numbers({Path(name).stem: content["data"] for name, content in files.items() if "data" in content})
 
 
-def known_experiments(repository: Any) -> dict[str, Revision]:
-    """Return every DVC experiment of the repository by its hash."""
-    listed = repository.experiments.ls(all_commits=True)
-    rows = ((baseline, name, sha) for baseline, found in listed.items() for name, sha in found)
-    return {sha: Revision(sha, name, baseline) for baseline, name, sha in sorted(rows) if sha}
-
-
-def find_revision(name: str, experiments: Mapping[str, Revision]) -> Revision:
-    """Return the experiment or commit called `name`.
-
-    Raises ValueError where it is neither, or where experiments of two baselines bear the name.
-    """
-    named = [found for found in experiments.values() if found.experiment == name]
-    if len(named) > 1:
-        shas = ", ".join(found.sha[:7] for found in named)
-        raise ValueError(f"{name}: {len(named)} experiments are called so; give one of {shas}")
-    if named:
-        return named[0]
-    try:
-        sha = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-    except ValueError:
-        raise ValueError(f"{name}: neither a commit nor a DVC experiment; see `git log` and `dvc exp list`") from None
-    return experiments.get(sha, commit_revision(sha))
-
-
-def commit_revision(sha: str) -> Revision:
-    """Return the revision of a plain commit."""
-    return Revision(sha, NO_EXPERIMENT, sha)
-
-
-def locked_commits() -> list[str]:
-    """Return the commits of all branches and tags whose tree has a dvc.lock, oldest first."""
-    commits = git("rev-list", "--reverse", "--branches", "--tags", "--remotes", "HEAD").split()
-    return [sha for sha in commits if git_file(sha, "dvc.lock") is not None]
-
-
-def git_file(sha: str, path: str) -> str | None:
-    """Return a file's text as it stands in a revision, or None where it has none."""
-    try:
-        return git("show", f"{sha}:{path}")
-    except ValueError:
-        return None
-
-
-def git(*arguments: str) -> str:
-    """Return what git prints.
-
-    Raises ValueError with git's complaint.
-    """
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
-    if done.returncode:
-        raise ValueError(f"git {' '.join(arguments)}: {done.stderr.strip() or 'failed'}")
-    return done.stdout.strip()
+def how_to_return(revision: Revision) -> str:
+    """Say how to bring the revision into the working folder; MLflow shows it as the run's description."""
+    if revision.experiment == NO_EXPERIMENT:
+        return f"`git checkout {revision.sha[:7]} && dvc checkout`. Listening page: {PAGE}."
+    return (
+        f"DVC experiment `{revision.experiment}` of {revision.baseline[:7]}: `dvc exp apply {revision.sha[:7]}`. "
+        f"Listening page: {PAGE}."
+    )

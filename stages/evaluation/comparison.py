@@ -1,4 +1,4 @@
-"""The verdict on A against B: paired differences, losses at equal updates and equal compute, held-out pairs."""
+"""The verdict on A against B: paired differences, losses at equal updates and equal compute."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.evaluation.intervals import paired_difference
-from stages.evaluation.scoring import ClipScores, mean_over
+from stages.evaluation.scoring import ClipScores
 
 Curve = Sequence[Mapping[str, float]]
 LOSS = "validation_diffusion_loss"
 
 
 def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], conclusive: bool | None, **draw: int) -> Any:
-    """What `metrics/comparison.json` holds.
+    """What `metrics/comparison.json` holds: one flat object, an interval as `..._low` and `..._high`.
 
     Args:
         scores: per-clip scores by system; `experiment_a` and `experiment_b` stand on the same captions and takes.
@@ -32,19 +32,14 @@ def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], concl
         difference, low, high = paired_difference(
             [b for _, b, _ in pairs], [a for a, _, _ in pairs], [name for _, _, name in pairs], **draw
         )
-        result[f"b_minus_a_{metric}"] = {"value": round(difference, 4), "low": round(low, 4), "high": round(high, 4)}
+        result[f"b_minus_a_{metric}"] = round(difference, 4)
+        result[f"b_minus_a_{metric}_low"] = round(low, 4)
+        result[f"b_minus_a_{metric}_high"] = round(high, 4)
     for axis in ("updates", "teraflops"):
         shared = min(curve[-1][axis] for curve in curves.values())
-        losses = {system: round(loss_at(curve, axis, shared), 4) for system, curve in curves.items()}
-        result[f"{LOSS}_at_equal_{axis}"] = {axis: round(shared, 4), **losses}
-    held_out: dict[str, Any] = {}
-    for system, one in scores.items():
-        chosen = [bool(row["held_out_pair"]) for row in one.rows]
-        known = {metric: mean_over(one, metric, chosen) for metric in one.values}
-        if any(value is not None for value in known.values()):
-            held_out[system] = {metric: round(value, 4) for metric, value in known.items() if value is not None}
-    if held_out:
-        result["held_out_pairs"] = held_out
+        result[f"equal_{axis}"] = round(shared, 4)
+        for system, curve in curves.items():
+            result[f"{LOSS}_{system}_at_equal_{axis}"] = round(loss_at(curve, axis, shared), 4)
     return result
 
 

@@ -39,6 +39,15 @@ def stage_hashes(stage: str, folder: Path = Path(".")) -> dict[str, dict[str, An
     }
 
 
+def output_hashes(stage: str, folder: Path = Path(".")) -> dict[str, str]:
+    """Path -> md5 of everything that dvc.yaml says the stage writes: outs, metrics and plots."""
+    entry = stage_entry(stage, folder)
+    named = [item for kind in ("outs", "metrics", "plots") for item in entry.get(kind, [])]
+    # `metrics/train_b.json: {cache: false}` is a mapping of the path to DVC's options.
+    paths = [next(iter(item)) if isinstance(item, dict) else item for item in named]
+    return {path: content_md5(folder / path) for path in paths}
+
+
 def content_md5(path: Path) -> str:
     """DVC's md5 of a file, or of a folder (`...dir`): that of the JSON list of its files' md5s and paths."""
     if path.is_file():

@@ -83,10 +83,13 @@ def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
-def write_tsv(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with equal keys as tab-separated values; floats with six significant digits."""
-    assert rows, "a table without rows has no header"
-    header = list(rows[0])
+def write_tsv(path: str | Path, rows: Sequence[Mapping[str, Any]], header: Sequence[str] = ()) -> None:
+    """Write rows with equal keys as tab-separated values; floats with six significant digits.
+
+    `header` is needed where there may be no rows.
+    """
+    assert rows or header, "a table without rows has no header"
+    header = list(header or rows[0])
     lines = ["\t".join(header)]
     for row in rows:
         assert list(row) == header, f"row keys {list(row)} differ from {header}"

@@ -1,0 +1,131 @@
+"""MLflow's store of this repository: where it is, how to write to it without disturbing others, and what fits in it.
+
+Environment: `MLFLOW_TRACKING_URI` wins over the default, `sqlite:///<root>/mlflow.db`, where root is DVC's root (the
+user's repository, also in DVC's temporary folders).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+LOCK_SECONDS = 600.0  # making a database takes seconds, on a machine that trains several networks minutes
+
+
+def repository_root() -> Path:
+    """Return the folder that holds MLflow's store: DVC's root, or the nearest parent with `.dvc`, or this folder."""
+    if os.environ.get("DVC_ROOT"):
+        return Path(os.environ["DVC_ROOT"])
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+
+
+def tracking_uri(root: Path) -> str:
+    """Return MLflow's address: `MLFLOW_TRACKING_URI`, or the SQLite file in `root`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+@contextmanager
+def tracking_client(root: Path) -> Iterator[Any]:
+    """Yield an MlflowClient that no other process of this repository uses at the same time.
+
+    The lock covers the making and migrating of a fresh database, looking up a run before it is made, and SQLite's own
+    limit of one writer: queue workers wait for each other here instead of finding the database locked. Hold it for one
+    run at a time.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    from filelock import FileLock
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    lock = root / ".cache" / "tracking.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, timeout=LOCK_SECONDS):
+        yield MlflowClient(tracking_uri(root))
+
+
+def mlflow_experiment(client: Any, name: str, root: Path) -> str:
+    """Return the id of the MLflow experiment `name`, made where it is missing."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    # A server knows where its artifacts belong; the local default would be relative to the working folder.
+    beside = None if os.environ.get("MLFLOW_TRACKING_URI") else (root / "mlartifacts").as_uri()
+    return str(client.create_experiment(name, artifact_location=beside))
+
+
+def search_all(client: Any, experiment_id: str, query: str = "") -> Iterator[Any]:
+    """Yield all runs that `query` finds, page by page."""
+    page = None
+    while page != "":
+        found = client.search_runs([experiment_id], query, max_results=1000, page_token=page)
+        yield from found
+        page = found.token or ""
+
+
+def log_in_batches(
+    client: Any,
+    run_id: str,
+    params: Mapping[str, str],
+    metrics: Iterable[tuple[str, float, int]],
+    tags: Mapping[str, str],
+) -> None:
+    """Log params, metrics `(key, value, step)` and tags in as few calls as MLflow's limits allow."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(time.time() * 1000)
+    param_rows = [Param(key, value) for key, value in params.items()]
+    metric_rows = [Metric(key, value, now, step) for key, value, step in metrics]
+    tag_rows = [RunTag(key, value) for key, value in tags.items()]
+    while param_rows or metric_rows or tag_rows:
+        client.log_batch(run_id, metrics=metric_rows[:800], params=param_rows[:100], tags=tag_rows[:100])
+        metric_rows, param_rows, tag_rows = metric_rows[800:], param_rows[100:], tag_rows[100:]
+
+
+def log_datasets(client: Any, run_id: str, hashes: Mapping[str, str]) -> None:
+    """Log what lies under `data/` as MLflow datasets whose digest is DVC's md5 (path -> md5; others are left out)."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    inputs = [
+        DatasetInput(
+            Dataset(name=path, digest=md5, source_type="local", source=f'{{"uri": "{path}"}}'),
+            [InputTag("mlflow.data.context", "dvc")],
+        )
+        for path, md5 in hashes.items()
+        if path.startswith("data/") and md5 != "missing"
+    ]
+    if inputs:
+        client.log_inputs(run_id, inputs)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Join nested keys with dots: `{"a": {"b": 1}}` becomes `{"a.b": 1}`; sections of params.yaml count as mappings."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, BaseModel):
+            value = value.model_dump()
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Flatten `values` and keep what is a number."""
+    return {key: float(value) for key, value in flatten(values).items() if isinstance(value, (int, float))}
+
+
+def strings(values: Mapping[str, Any]) -> dict[str, str]:
+    """MLflow's params and tags are texts."""
+    return {key: str(value) for key, value in values.items()}

@@ -1,0 +1,22 @@
+"""Commands as a user types them, for the stories."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+
+def sh(folder: Path, *command: str, **environment: str) -> str:
+    """Run a command, return what it printed; its output explains a failure."""
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=os.environ | environment, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout + done.stderr
+
+
+def stages_run(output: str) -> list[str]:
+    """Names of the stages that DVC says it ran."""
+    return re.findall(r"Running stage '(\w+)'", output)

@@ -1,0 +1,78 @@
+"""`bind-an-audio plots` and the templates of `.dvc/plots`, as a browser without a network shows them."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages.commands.main import main
+from stages.plumbing.files import write_json, write_tsv
+from stages.plumbing.machine import outputs_digest
+from stages.plumbing.revisions import lock_hashes
+from tests.browser import chromium
+
+ROOT = Path(__file__).parent.parent
+TABLES: dict[str, list[dict[str, Any]]] = {
+    "metrics/systems.tsv": [
+        {"metric": metric, "system": system, "value": 1.5, "low": 1.0, "high": 2.0}
+        for metric in ("fad", "clap_score")
+        for system in ("real", "experiment_b")
+    ],
+    "metrics/details.tsv": [{"detail": "attribute count", "system": "real", "value": 0.75}],
+    "metrics/judge_confusion.tsv": [{"actual": "bell", "predicted": "drum"}, {"actual": "bell", "predicted": "drum"}],
+}
+
+
+def shell(*words: str, folder: Path) -> None:
+    subprocess.run(words, cwd=folder, check=True)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Two commits of the pipeline's own plots, made by two machines."""
+    monkeypatch.chdir(tmp_path)
+    shell("git", "init", "-q", folder=tmp_path)
+    shell("dvc", "init", "-q", folder=tmp_path)
+    shutil.copytree(ROOT / ".dvc" / "plots", tmp_path / ".dvc" / "plots")
+    evaluate = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["evaluate"]
+    plots = [item for item in evaluate["plots"] if next(iter(item)) in TABLES]
+    stage = {"cmd": "true", "outs": [], "plots": plots}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"evaluate": stage}}))
+    for number, name in enumerate(("Abacus", "Babbage")):
+        for path, rows in TABLES.items():
+            write_tsv(path, [{**row, **({"value": row["value"] + number} if "value" in row else {})} for row in rows])
+        shell("dvc", "commit", "-q", "-f", folder=tmp_path)
+        outputs = lock_hashes((tmp_path / "dvc.lock").read_text(), "outs")["evaluate"]
+        write_json("metrics/machines.json", {"evaluate": {"outputs": outputs_digest(outputs), "processor": name}})
+        shell("git", "add", "-A", folder=tmp_path)
+        shell("git", "commit", "-qm", name, folder=tmp_path)
+    return tmp_path
+
+
+def test_the_page_draws_all_tables_names_the_machines_and_asks_nothing_of_the_network(repository, capsys):
+    main(["plots", "HEAD~1", "HEAD", "--out", "page"])
+    assert "evaluate: Abacus / Babbage" in capsys.readouterr().out
+    with chromium() as browser:
+        page = browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((repository / "page" / "index.html").as_uri())
+        for title in ("Systems with 95 % intervals", "Single attributes", "What the judge hears"):
+            page.get_by_text(title).first.wait_for(state="attached")
+        text = page.inner_text("body")
+        # A bar for each of 2 metrics, 2 systems and 2 revisions, and a line over it for its interval.
+        bars = page.locator(".mark-rect.role-mark path[aria-roledescription='bar']").count()
+        lines = page.locator(".mark-rule.role-mark line").count()
+        drawn = page.locator(".mark-text.role-mark text").all_text_contents()
+    assert "were made on two machines" in text
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert (bars, lines) == (8, 8)
+    assert {"0.75", "1.75", "2"} <= set(drawn)
+
+
+def test_a_wrong_revision_is_one_clear_line(repository):
+    with pytest.raises(ValueError, match="no-such-thing: neither a commit nor"):
+        main(["plots", "no-such-thing"])
