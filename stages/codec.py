@@ -26,11 +26,11 @@ from stages.plumbing.params import load_params
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
 from stages.synthesis.bigvgan import BigVGAN
+from stages.synthesis.codec_losses import mel_error, vocoder_loss
 from stages.synthesis.mel import mel_spectrogram
 from stages.synthesis.published import convert_codec
 from stages.synthesis.store import CODEC, load_codec, save_codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
-from stages.synthesis.codec_losses import mel_error, vocoder_loss
 from stages.training.determinism import batch_indices, be_deterministic, derive_seed
 from stages.training.loop import Row, Trained, train
 from stages.training.work import remove_work, work_folder
