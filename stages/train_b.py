@@ -6,8 +6,8 @@ Writes:  models/experiment_b/, metrics/train_b.json, metrics/curves/train_b.tsv
 Runtime: about 30 s on 2 cores.
 
 The loss is 2.0 MSE + 1.0 (1 - cosine) against CLAP's token features; the best weights are those of its lowest value on
-the validation split. Each epoch also measures the U-Net's diffusion
-loss under the predicted tokens, on the noise that experiment A is measured on: that is what compares the two.
+the validation split. Each epoch also measures the U-Net's diffusion loss under the predicted tokens, on the noise that
+experiment A is measured on: that is what compares the two.
 """
 
 from __future__ import annotations
