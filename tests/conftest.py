@@ -47,9 +47,9 @@ def corpora() -> Path:
 
 @pytest.fixture(scope="session")
 def scratch_clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone with the working tree's changes committed, smoke size as params.yaml and a DVC cache of its own."""
+    """The working tree as a repository of one commit, smoke size as params.yaml, with a DVC cache of its own."""
     folder = tmp_path_factory.mktemp("scratch") / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    subprocess.run(["git", "init", "--quiet", "--initial-branch", "main", str(folder)], check=True)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -58,7 +58,6 @@ def scratch_clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
     )
     for name in filter(None, listed.stdout.split("\0")):
-        (folder / name).unlink(missing_ok=True)
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)

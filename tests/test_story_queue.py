@@ -40,6 +40,10 @@ def queued(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(
         reproduced, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db", "mlartifacts", ".cache")
     )
+    # The other story may have gone on in the clone: this one starts at its first run, without experiments.
+    sh(folder, "git", "reset", "--quiet", "--hard", ":/^First run")
+    sh(folder, "dvc", "exp", "remove", "--all-commits")
+    sh(folder, "dvc", "checkout")
     sh(folder, "dvc", "exp", "run", "--queue", "--name", "long", "--set-param", "train_b.epochs=60")
     sh(folder, "dvc", "exp", "run", "--queue", "--name", "rate", "--set-param", "train_b.learning_rate=2e-3,4e-3")
     script = folder / "stages" / "train_b.py"
@@ -197,7 +201,7 @@ def test_one_is_applied_committed_and_nothing_runs_again(queued: Path):
     assert sh(queued, "git", "status", "--porcelain") == ""
     params = json.loads(sh(queued, "dvc", "params", "diff", "--json", "HEAD~1", "HEAD"))
     assert list(params["params.yaml"]) == ["train_b.learning_rate"]
-    sh(queued, "bind-an-audio", "sync", "HEAD")
+    sh(queued, "bind-an-audio", "sync", "--all")
     before = len(found(queued, REVISIONS_EXPERIMENT, ""))
     assert "0 logged" in sh(queued, "bind-an-audio", "sync", "--all")
     assert len(found(queued, REVISIONS_EXPERIMENT, "")) == before

@@ -84,7 +84,10 @@ def main(arguments: argparse.Namespace) -> None:
     with open_repository() as repository:
         experiments = known_experiments(repository)
         if arguments.all:
-            wanted = [*(commit_revision(sha) for sha in locked_commits()), *experiments.values()]
+            # A branch of an experiment leads to the experiment's own commit: its name says more than "commit".
+            named = {experiment.sha for experiment in experiments.values()}
+            wanted = [commit_revision(sha) for sha in locked_commits() if sha not in named]
+            wanted += experiments.values()
         elif arguments.revisions:
             wanted = [find_revision(name, experiments) for name in arguments.revisions]
         else:
