@@ -69,6 +69,18 @@ def log(loss=0.5):
     log_stage("train_b", load_params().train_b, {"loss": loss, "nested": {"r1": 1}, "note": "text"}, {"curve": CURVE})
 
 
+@pytest.mark.parametrize("file", ["params.yaml", "presets/full.yaml"])
+def test_every_section_of_a_parameter_file_is_logged_under_its_own_name(folder, capsys, file):
+    params = load_params(ROOT / file)
+    sections = list(type(params).model_fields)
+    for name in sections:
+        log_stage(name, getattr(params, name), {})
+    assert "warning" not in capsys.readouterr().err
+    _, children = runs(folder, "stage")
+    logged = {child.data.tags["stage"]: {key.split(".")[0] for key in child.data.params} for child in children}
+    assert logged == {name: {name} for name in sections}
+
+
 def test_a_stage_is_logged_with_params_metrics_curve_and_hashes_under_its_parent(folder):
     log()
     client, (child,) = runs(folder, "stage")

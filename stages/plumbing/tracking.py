@@ -20,7 +20,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel
@@ -181,7 +181,9 @@ def _with_section(params: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(params, Params):
         return flatten(params.model_dump())
     if isinstance(params, BaseModel):
-        section = next(name for name, field in Params.model_fields.items() if field.annotation is type(params))
+        # A section whose `source` decides its type is a union of two.
+        kinds = {name: get_args(field.annotation) or (field.annotation,) for name, field in Params.model_fields.items()}
+        section = next(name for name, types in kinds.items() if type(params) in types)
         return flatten({section: params})
     return flatten(params)
 
