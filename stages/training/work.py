@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
 from stages.plumbing.dependencies import stage_hashes
-
-
-def cache_folder() -> Path:
-    """`BIND_AN_AUDIO_CACHE`, else `.cache/` of the user's repository, also from DVC's temporary folders."""
-    named = os.environ.get("BIND_AN_AUDIO_CACHE")
-    return Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".cache"
+from stages.plumbing.request_cache import cache_folder
 
 
 def work_folder(stage: str) -> Path:
