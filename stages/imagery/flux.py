@@ -117,7 +117,7 @@ def load_pipeline(params: Images) -> FluxPipeline:
             )
         pipeline = FluxPipeline.from_pretrained(flux.model, **parts, **source)
     except ImportError as error:
-        raise ValueError(f"images.flux.transformer={flux.transformer}: {_line(error)}; pip install '.[flux]'") from None
+        raise ValueError(f"images.flux.transformer={flux.transformer}: {_line(error)}; pip install '.[gpu]'") from None
     except (OSError, ValueError) as error:
         raise ValueError(
             f"images.flux.model={flux.model}: cannot be loaded ({_line(error)}); name a folder in diffusers' "
