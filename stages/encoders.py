@@ -2,7 +2,7 @@
 
 Command: `python -m stages.encoders`
 Reads:   data/quality/accepted.jsonl, data/corpus/, data/images/
-Writes:  models/encoders/, metrics/encoders.json
+Writes:  models/encoders/, metrics/encoders.json, metrics/probes.tsv
 Runtime: about 2 minutes for 640 training clips on 2 cores.
 
 ImageBind's text tower learns captions, visual parts and text parts: by caption-image and visual part-image pairs,
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from stages.corpus.clips import SPLITS, accepted_clips, heard_key, read_waveforms, seen_key, whole_key
 from stages.evaluation.encoders_report import report_encoders, report_published
-from stages.plumbing.files import replacing_folder, write_json
+from stages.plumbing.files import replacing_folder, write_json, write_tsv
 from stages.plumbing.model_params import Encoders, PretrainedEncoders
 from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
@@ -48,6 +48,8 @@ from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.loop import Trained, train
 from stages.training.work import remove_work, work_folder
 
+PROBE_COLUMNS = ("attribute", "embedding", "value")
+
 
 def main() -> None:
     """Train both, write them, report retrieval and probes on the test split."""
@@ -64,10 +66,11 @@ def main() -> None:
         write_vocabulary(folder / "vocab.txt", word_pieces(row["caption"] for row in rows))
         clap = train_clap(rows, waveforms, Tokenizer(folder / "vocab.txt"), params, work)
         save_encoders(folder, imagebind.last, params.imagebind, clap.last, params.clap)
-    metrics = report_encoders(
+    metrics, probes = report_encoders(
         load_imagebind(), *load_trained_clap(), {split: accepted_clips(split) for split in SPLITS}
     )
     write_json("metrics/encoders.json", metrics)
+    write_tsv("metrics/probes.tsv", probes, PROBE_COLUMNS)
     remove_work(work)
     log_stage("encoders", params, metrics, {"imagebind": imagebind.curve, "clap": clap.curve})
 
@@ -77,11 +80,9 @@ def convert(params: PretrainedEncoders) -> None:
     torch.use_deterministic_algorithms(True)
     with replacing_folder(ENCODERS) as folder:
         counts = convert_encoders(folder, params.weights, params.imagebind, params.clap)
-    metrics = {
-        "retrieval": report_published(load_imagebind(), load_imagebind_audio(), accepted_clips("test")),
-        **counts,
-    }
+    metrics = {**report_published(load_imagebind(), load_imagebind_audio(), accepted_clips("test")), **counts}
     write_json("metrics/encoders.json", metrics)
+    write_tsv("metrics/probes.tsv", [], PROBE_COLUMNS)
     log_stage("encoders", params, metrics, {})
 
 

@@ -1,7 +1,8 @@
 """Generate the clips of the test split that `evaluate` compares; one script, three stages.
 
 Command: `python -m stages.sample references|a|b`
-Reads:   data/embeddings/test.safetensors, models/codec/, models/backbone/, and of A and B models/experiment_{a,b}/
+Reads:   data/embeddings/test.safetensors, data/corpus/metadata.jsonl, data/quality/, models/codec/,
+         models/backbone/, and of A and B models/experiment_{a,b}/
 Writes:  data/samples/{references,a,b}/<system>/ (FLAC + metadata.jsonl)
 Runtime: about 40 s each for 64 captions, 3 takes and 20 steps on 2 cores.
 

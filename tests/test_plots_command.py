@@ -21,6 +21,7 @@ TABLES: dict[str, list[dict[str, Any]]] = {
         for metric in ("fad", "clap_score")
         for system in ("real", "experiment_b")
     ],
+    "metrics/probes.tsv": [{"attribute": "pace", "embedding": "fused", "value": 0.25}],
     "metrics/details.tsv": [{"detail": "attribute count", "system": "real", "value": 0.75}],
     "metrics/judge_confusion.tsv": [{"actual": "bell", "predicted": "drum"}, {"actual": "bell", "predicted": "drum"}],
 }
@@ -37,8 +38,10 @@ def repository(tmp_path, monkeypatch):
     shell("git", "init", "-q", folder=tmp_path)
     shell("dvc", "init", "-q", folder=tmp_path)
     shutil.copytree(ROOT / ".dvc" / "plots", tmp_path / ".dvc" / "plots")
-    evaluate = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["evaluate"]
-    plots = [item for item in evaluate["plots"] if next(iter(item)) in TABLES]
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    declared = stages["encoders"]["plots"] + stages["evaluate"]["plots"]
+    plots = [item for item in declared if next(iter(item)) in TABLES]
+    assert len(plots) == len(TABLES)
     stage = {"cmd": "true", "outs": [], "plots": plots}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"evaluate": stage}}))
     for number, name in enumerate(("Abacus", "Babbage")):
@@ -60,7 +63,7 @@ def test_the_page_draws_all_tables_names_the_machines_and_asks_nothing_of_the_ne
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto((repository / "page" / "index.html").as_uri())
-        for title in ("Systems with 95 % intervals", "Single attributes", "What the judge hears"):
+        for title in ("Systems with 95 % intervals", "linear probe", "Single attributes", "What the judge hears"):
             page.get_by_text(title).first.wait_for(state="attached")
         text = page.inner_text("body")
         # A bar for each of 2 metrics, 2 systems and 2 revisions, and a line over it for its interval.
@@ -70,7 +73,7 @@ def test_the_page_draws_all_tables_names_the_machines_and_asks_nothing_of_the_ne
     assert "were made on two machines" in text
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert (bars, lines) == (8, 8)
-    assert {"0.75", "1.75", "2"} <= set(drawn)
+    assert {"0.25", "1.25", "0.75", "1.75", "2"} <= set(drawn)
 
 
 def test_a_wrong_revision_is_one_clear_line(repository):

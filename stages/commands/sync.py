@@ -35,7 +35,7 @@ from stages.plumbing.mlflow_store import (
     tracking_client,
     tracking_uri,
 )
-from stages.plumbing.preset import DEFAULT, in_words, nearest_preset
+from stages.plumbing.preset import corpus_and_preset
 from stages.plumbing.revisions import (
     NO_EXPERIMENT,
     Revision,
@@ -142,7 +142,6 @@ def read_revision(revision: Revision, shown: Mapping[str, Any]) -> Content | Non
     params = flatten(yaml.safe_load(text))
     presets = {name: flatten(yaml.safe_load(preset)) for name, preset in revision_presets(revision.sha).items()}
     baseline = flatten(yaml.safe_load(git_file(revision.baseline, "params.yaml") or "{}"))
-    preset, changes = nearest_preset(params, {**presets, DEFAULT: baseline})
     dependencies = {
         path: md5 for stage in revision_hashes(revision.sha, "deps").values() for path, md5 in stage.items()
     }
@@ -154,9 +153,7 @@ def read_revision(revision: Revision, shown: Mapping[str, Any]) -> Content | Non
         "kind": "revision",
         "experiment": revision.experiment,
         "baseline": revision.baseline,
-        "corpus": str(params.get("prepare.corpus", "none")),
-        "preset": preset,
-        "preset_changes": in_words(changes),
+        **corpus_and_preset(params, presets, baseline),
         "machines": " + ".join(distinct_machines(machines)) or UNKNOWN,
         "other_machine_than_baseline": " ".join(other) or "no",
         "mlflow.note.content": how_to_return(revision),

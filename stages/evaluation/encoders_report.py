@@ -20,12 +20,15 @@ PUBLISHED_BATCH = 16
 
 
 @torch.no_grad()
-def report_encoders(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, splits: dict[str, list[Row]]) -> Any:
-    """Metrics of `metrics/encoders.json`: R@1 and R@10 on test, probes fitted on train and scored on test.
+def report_encoders(
+    imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, splits: dict[str, list[Row]]
+) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    """Metrics of `metrics/encoders.json`, and rows of `metrics/probes.tsv`: attribute, embedding, accuracy as value.
 
-    `conclusive` tells whether the heard attributes can be read from ImageBind's embedding of the text part at least
-    80 % as well as from CLAP's mean word feature of the caption, which is what steers the reference; below that, A
-    and B would fail for no reason of their own.
+    R@1 and R@10 are of the test split; probes are fitted on train and scored on test. `seen_` and `heard_probe_<name>`
+    are means over the attributes that are seen or only heard. `conclusive` tells whether the heard attributes can be
+    read from ImageBind's embedding of the text part at least 80 % as well as from CLAP's mean word feature of the
+    caption, which is what steers the reference; below that, A and B would fail for no reason of their own.
     """
     train, test = (_embed(imagebind, clap, tokenizer, splits[split]) for split in ("train", "test"))
     rows = splits["test"]
@@ -38,7 +41,7 @@ def report_encoders(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, spli
         "text_part_to_caption": (test["text_part"], test["caption"], heard),
         "clap_caption_to_audio": (test["clap"], test["clap_audio"], whole),
     }
-    retrieval = {
+    metrics = {
         f"{name}_recall_at_{k}": round(recall_at(queries, keys, k, groups), 4)
         for name, (queries, keys, groups) in pairs.items()
         for k in (1, 10)
@@ -47,18 +50,27 @@ def report_encoders(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, spli
     probes["fused"] = _probes(_fused(train), splits["train"], _fused(test), rows)
     majority = majority_attributes(splits["train"], rows)
     probes["majority_answer"] = {name: round(value, 4) for name, value in majority.items()}
-    metrics: dict[str, Any] = {"retrieval": retrieval, "probes": probes}
-    heard_names = [name for name in majority if name not in SEEN_ATTRIBUTES]
-    if heard_names:
-        text, reference = (
-            sum(probes[tower][name] for name in heard_names) / len(heard_names)
-            for tower in ("text_part", "clap_tokens")
-        )
-        metrics["heard_probe_text_part"] = round(text, 4)
-        metrics["heard_probe_clap"] = round(reference, 4)
-        metrics["heard_probe_ratio"] = round(text / reference, 4)
-        metrics["conclusive"] = text >= HEARD_SHARE * reference
-    return metrics
+    table = [
+        {"attribute": attribute, "embedding": embedding, "value": accuracy}
+        for embedding, scores in probes.items()
+        for attribute, accuracy in scores.items()
+    ]
+    return metrics | _probe_means(probes, list(majority)), table
+
+
+def _probe_means(probes: dict[str, dict[str, float]], attributes: list[str]) -> dict[str, float]:
+    """Means over seen and over heard attributes of what A and B read and of what the reference reads."""
+    means: dict[str, float] = {}
+    heard = [name for name in attributes if name not in SEEN_ATTRIBUTES]
+    for side, names in (("seen", [name for name in attributes if name in SEEN_ATTRIBUTES]), ("heard", heard)):
+        for embedding in ("image", "text_part", "fused", "clap_tokens") if names else ():
+            mean = sum(probes[embedding][name] for name in names) / len(names)
+            means[f"{side}_probe_{embedding}"] = round(mean, 4)
+    if heard:
+        ratio = means["heard_probe_text_part"] / means["heard_probe_clap_tokens"]
+        means["heard_probe_ratio"] = round(ratio, 4)
+        means["conclusive"] = ratio >= HEARD_SHARE
+    return means
 
 
 @torch.no_grad()

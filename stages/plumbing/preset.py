@@ -1,4 +1,4 @@
-"""Which preset a run's params come from, and what was changed in it."""
+"""Which corpus and preset a run's params name, and what was changed in the preset."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from typing import Any
 
 DEFAULT = "default"
 LONGEST = 5000  # MLflow refuses tags of more than 8000 letters
+
+
+def corpus_and_preset(
+    params: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]], committed: Mapping[str, Any]
+) -> dict[str, str]:
+    """The MLflow tags `corpus`, `preset` and `preset_changes` of flat `params`.
+
+    The baseline's `committed` params count as the preset "default", and as the nearest among equally near ones only
+    after the named `presets`.
+    """
+    preset, changes = nearest_preset(params, {**presets, DEFAULT: committed})
+    corpus = str(params.get("prepare.corpus", "none"))
+    return {"corpus": corpus, "preset": preset, "preset_changes": in_words(changes)}
 
 
 def nearest_preset(params: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:

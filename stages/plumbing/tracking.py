@@ -38,7 +38,7 @@ from stages.plumbing.mlflow_store import (
     tracking_client,
 )
 from stages.plumbing.params import Params
-from stages.plumbing.preset import DEFAULT, in_words, nearest_preset
+from stages.plumbing.preset import corpus_and_preset
 
 STAGES_EXPERIMENT = "bind-an-audio"
 WORKSPACE = "workspace"
@@ -151,14 +151,11 @@ def _origin(folder: Path) -> dict[str, str]:
     params = _flat_yaml(folder / "params.yaml")
     presets = {path.stem: _flat_yaml(path) for path in sorted((folder / "presets").glob("*.yaml"))}
     committed = yaml.safe_load(_git(folder, "show", "HEAD:params.yaml") or "{}")
-    preset, changes = nearest_preset(params, {**presets, DEFAULT: flatten(committed)})
     return {
         "experiment": os.environ.get("DVC_EXP_NAME") or WORKSPACE,
         "baseline": baseline,
         "dirty": "yes" if changed else "no",
-        "corpus": str(params.get("prepare.corpus", "none")),
-        "preset": preset,
-        "preset_changes": in_words(changes),
+        **corpus_and_preset(params, presets, flatten(committed)),
         **this_machine(),
     }
 
