@@ -1,8 +1,8 @@
 """Generate the clips of the test split that `evaluate` compares; one script, three stages.
 
 Command: `python -m stages.sample references|a|b`
-Reads:   data/embeddings/test.safetensors, data/corpus/metadata.jsonl, data/quality/, models/codec/,
-         models/backbone/, and of A and B models/experiment_{a,b}/
+Reads:   data/embeddings/test.safetensors, data/quality/accepted.jsonl, models/codec/, models/backbone/, of A and B
+         models/experiment_{a,b}/
 Writes:  data/samples/{references,a,b}/<system>/ (FLAC + metadata.jsonl)
 Runtime: about 40 s each for 64 captions, 3 takes and 20 steps on 2 cores.
 
@@ -20,7 +20,7 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from stages.corpus.clips import Row, accepted_clips
+from stages.corpus.clips import Row, accepted_pairs
 from stages.experiments.embeddings import Embeddings, load_embeddings
 from stages.experiments.store import context_a, context_b, load_a, load_b
 from stages.plumbing.device import device
@@ -47,7 +47,7 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     data, codec = load_embeddings("test"), load_codec().to(device())
     unet = load_unet().eval().to(device())
-    rows = accepted_clips("test")
+    rows = accepted_pairs("test")
     assert [row["id"] for row in rows] == data.ids, "embeddings and accepted pairs are out of step"
     chosen = spread(len(rows), params.captions)
     counts = {}

@@ -5,6 +5,7 @@ import yaml
 
 from stages.plumbing.params import load_params
 from tests.pipeline_dependencies import code_dependencies, complaints, data_files, sections_read
+from tests.pipeline_diagram import diagram
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,6 +41,10 @@ def house(tmp_path):
 def test_dvc_yaml_names_what_each_stage_imports_and_reads(pipeline):
     lines = complaints(pipeline, ROOT)
     assert not lines, "dvc.yaml:\n" + "\n".join(lines)
+
+
+def test_readmes_diagram_is_the_pipelines():
+    assert diagram(ROOT) in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_no_stage_depends_on_a_folder_around_several_outputs(pipeline):

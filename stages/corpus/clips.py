@@ -24,9 +24,17 @@ def accepted_clips(split: str | None = None) -> list[Row]:
 
     Raises ValueError where a split holds nothing.
     """
+    pairs = accepted_pairs(split)
     corpus = {row["id"]: row for row in read_jsonl(CORPUS / "metadata.jsonl")}
-    accepted = read_jsonl(QUALITY / "accepted.jsonl")
-    rows = [corpus[row["id"]] | row for row in accepted if split in (None, row["split"])]
+    return [corpus[pair["id"]] | pair for pair in pairs]
+
+
+def accepted_pairs(split: str | None = None) -> list[Row]:
+    """Rows of `data/quality/accepted.jsonl`: id, split, caption, both parts and the image, of one split or of all.
+
+    Raises ValueError where a split holds nothing.
+    """
+    rows = [row for row in read_jsonl(QUALITY / "accepted.jsonl") if split in (None, row["split"])]
     if not rows:
         raise ValueError(
             f"{QUALITY}/accepted.jsonl holds no {split or ''} pair; raise prepare.clips, "
