@@ -1,78 +1,94 @@
 """Draw one image per visual part.
 
 Command: `python -m stages.images`
-Reads data/decomposed.jsonl, writes data/images/<id>_<slug>.png (RGB, images.size square) + metadata.jsonl. Captions
-without a visual part keep the reason that `decompose` gave them and get no image. Pictograms: about 20 s for 800.
+Reads data/decomposed.jsonl, writes data/images/<id>_<slug>.png (RGB, images.size square) + metadata.jsonl, or tar
+shards of `images.shard_size` where there are more. Captions without a visual part keep the reason that `decompose` gave
+them and get no image. Pictograms: about 20 s for 800.
 FLUX.1-schnell wants a GPU; its finished images are kept in .cache/images, so a killed run goes on where it was.
 """
 
 from __future__ import annotations
 
+import io
 import re
-import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from stages.imagery.flux import draw_all
 from stages.imagery.pictograms import illustrate
+from stages.imagery.store import IMAGES, Drawn, write_files, write_shards
 from stages.plumbing.data_params import Images
-from stages.plumbing.files import read_jsonl, replacing_folder, write_jsonl
+from stages.plumbing.files import iterate_jsonl, replacing_folder
 from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
 
 DECOMPOSED = Path("data/decomposed.jsonl")
-OUTPUT = Path("data/images")
+Row = dict[str, Any]
 
 
 def main() -> None:
     """Read visual parts, draw them, write the folder in one step."""
     params = load_params().images
-    wanted = [row for row in read_jsonl(DECOMPOSED) if row["visual_part"] is not None]
+    wanted = [row for row in iterate_jsonl(DECOMPOSED) if row["visual_part"] is not None]
     if not wanted:
         raise ValueError(f"{DECOMPOSED}: no row has a visual part; look at the reasons in its `reason` column")
-    with replacing_folder(OUTPUT) as folder:
-        rows = (
-            with_pictograms(wanted, params, folder)
-            if params.backend == "pictograms"
-            else with_flux(wanted, params, folder)
-        )
-        write_jsonl(folder / "metadata.jsonl", rows)
+    counts = {"images": 0, "images_with_word_card": 0}
+    draw = with_pictograms if params.backend == "pictograms" else with_flux
+    drawn = counting(draw(wanted, params), counts)
+    with replacing_folder(IMAGES) as folder:
+        if params.shard_size and len(wanted) > params.shard_size:
+            write_shards(folder, drawn, params.shard_size)
+        else:
+            write_files(folder, drawn)
 
-    words = sum(bool(row["missing"]) for row in rows)
-    blank = len(wanted) - len(rows)
-    print(f"{len(rows)} images in {OUTPUT}; {words} of them show a noun as a word, for want of a pictogram")
+    blank = len(wanted) - counts["images"]
+    print(
+        f"{counts['images']} images in {IMAGES}; {counts['images_with_word_card']} of them show a noun as a word, "
+        "for want of a pictogram"
+    )
     if blank:
         print(f"{blank} visual parts have no image: each of {params.flux.attempts} drawings was blank")
-    log_stage("images", params, {"images": len(rows), "images_with_word_card": words, "blank": blank})
+    log_stage("images", params, {**counts, "blank": blank})
 
 
-def with_pictograms(wanted: list[dict[str, Any]], params: Images, folder: Path) -> list[dict[str, Any]]:
-    """Draw pictograms into `folder`; return the rows of metadata.jsonl."""
-    rows = []
+def with_pictograms(wanted: list[Row], params: Images) -> Iterator[Drawn]:
+    """Draw pictograms."""
     for row in progress(wanted, "images"):
-        picture = illustrate(row["visual_part"], row["id"], params.seed, params.size)
-        name = file_name(row)
-        picture.image.save(folder / name)
-        about = {"file_name": name, "id": row["id"], "visual_part": row["visual_part"]}
-        rows.append({**about, "drawn": picture.drawn, "missing": picture.missing})
-    return rows
+        yield draw_pictogram(row, params)
 
 
-def with_flux(wanted: list[dict[str, Any]], params: Images, folder: Path) -> list[dict[str, Any]]:
-    """Let FLUX paint into `folder`; return the rows of metadata.jsonl, none for an item whose drawings were blank."""
-    rows = []
+def draw_pictogram(row: Row, params: Images) -> Drawn:
+    """One row's pictogram."""
+    picture = illustrate(row["visual_part"], row["id"], params.seed, params.size)
+    png = io.BytesIO()
+    picture.image.save(png, format="PNG")
+    return about(row) | {"drawn": picture.drawn, "missing": picture.missing}, png.getvalue()
+
+
+def with_flux(wanted: list[Row], params: Images) -> Iterator[Drawn]:
+    """Let FLUX paint; nothing for an item whose drawings were blank."""
     for row, image, seed in draw_all(wanted, params):
         if image is not None:
-            name = file_name(row)
-            shutil.copyfile(image, folder / name)
-            about = {"file_name": name, "id": row["id"], "visual_part": row["visual_part"]}
-            rows.append({**about, "drawn": [], "missing": [], "seed": seed})
-    return rows
+            yield about(row) | {"drawn": [], "missing": [], "seed": seed}, image.read_bytes()
 
 
-def file_name(row: dict[str, Any]) -> str:
+def counting(images: Iterable[Drawn], counts: dict[str, int]) -> Iterator[Drawn]:
+    """Pass images on and count them, and those that show a noun as a word."""
+    for known, png in images:
+        counts["images"] += 1
+        counts["images_with_word_card"] += bool(known["missing"])
+        yield known, png
+
+
+def about(row: Row) -> Row:
+    """What metadata.jsonl says of any image."""
+    return {"file_name": file_name(row), "id": row["id"], "visual_part": row["visual_part"]}
+
+
+def file_name(row: Row) -> str:
     """`<id>_<slug of the visual part>.png`."""
     return f"{row['id']}_{slug(row['visual_part'])}.png"
 

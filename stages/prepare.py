@@ -2,7 +2,8 @@
 
 Command: `python -m stages.prepare`
 Inputs: `prepare` in params.yaml; the folder it names, unless the corpus is soundworld.
-Outputs: data/corpus/ with `<id>.flac` (16 kHz mono, clip_seconds long), metadata.jsonl and rejected.jsonl.
+Outputs: data/corpus/ with `<id>.flac` (16 kHz mono, clip_seconds long; more than `prepare.shard_size` of them in tar
+shards), metadata.jsonl and rejected.jsonl.
 Runtime: about 15 s for the 800 clips of soundworld or the 400 recordings of ESC-10 (one core).
 """
 
@@ -26,6 +27,7 @@ from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
+from stages.storage.shards import write_shard
 
 CORPUS = Path("data/corpus")
 
@@ -49,6 +51,8 @@ def main() -> None:
                 f"prepare.corpus={prepare.corpus} gave no training clip ({reasons or 'none rejected'}); "
                 "check prepare.folder, raise prepare.clips or lower prepare.valid_share and prepare.test_share"
             )
+        if prepare.shard_size and len(rows) > prepare.shard_size:
+            rows = in_shards(folder, rows, prepare.shard_size)
         write_jsonl(folder / "metadata.jsonl", rows)
         write_jsonl(folder / "rejected.jsonl", sorted(rejected, key=lambda row: row["file"]))
     print(f"{CORPUS}: {splits['train']} train, {splits['valid']} valid, {splits['test']} test clips")
@@ -84,6 +88,18 @@ def recorded(prepare: Prepare, rejected: list[Rejected]) -> Iterator[tuple[dict[
         if clip.captions:
             row["captions"] = list(clip.captions)
         yield row, wave
+
+
+def in_shards(folder: Path, rows: list[dict[str, Any]], shard_size: int) -> list[dict[str, Any]]:
+    """Move the rows' files into `clips-00000.tar` and so on, by id; return rows whose file_name leads into them."""
+    rows, moved = sorted(rows, key=lambda row: str(row["id"])), []
+    for number, start in enumerate(range(0, len(rows), shard_size)):
+        shard, part = f"clips-{number:05d}.tar", rows[start : start + shard_size]
+        write_shard(folder / shard, ((row["id"], {"flac": (folder / row["file_name"]).read_bytes()}) for row in part))
+        for row in part:
+            (folder / row["file_name"]).unlink()
+            moved.append(row | {"file_name": f"{shard}/{row['file_name']}"})
+    return moved
 
 
 def counted(rejected: list[Rejected]) -> list[tuple[str, int]]:

@@ -1,29 +1,30 @@
 """Keep the pairs of parts and images that are fit to learn from; say of each other one why not.
 
 Command: `python -m stages.quality`
-Reads data/decomposed.jsonl and data/images/ (PNG + metadata.jsonl), writes data/quality/{accepted,rejected}.jsonl and
-metrics/quality.json. A few seconds for a thousand pairs. To look at pairs: `bind-an-audio contact-sheet`.
+Reads data/decomposed.jsonl and data/images/ (files or tar shards), writes data/quality/{accepted,rejected}.jsonl and
+metrics/quality.json, pair by pair. A few seconds for a thousand. To look at pairs: `bind-an-audio contact-sheet`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from stages.imagery.checks import image_problems
 from stages.imagery.duplicates import PerceptualHashes
+from stages.imagery.store import image_paths
 from stages.language.profanity import is_profane
 from stages.language.text import text_problems
 from stages.plumbing.data_params import Quality
-from stages.plumbing.files import read_jsonl, replacing_folder, write_json, write_jsonl
+from stages.plumbing.files import iterate_jsonl, jsonl_line, replacing_folder, write_json
 from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
 
 DECOMPOSED = "data/decomposed.jsonl"
-IMAGES = "data/images"
 OUTPUT = "data/quality"
 METRICS = "metrics/quality.json"
 PAIR_KEYS = ("id", "split", "caption", "visual_part", "text_part")
@@ -32,36 +33,56 @@ PAIR_KEYS = ("id", "split", "caption", "visual_part", "text_part")
 def main() -> None:
     """Check every pair, refuse to go on where too many fail, write what passed and what did not."""
     params = load_params().quality
-    pairs = read_jsonl(DECOMPOSED)
-    images = {row["id"]: f"{IMAGES}/{row['file_name']}" for row in read_jsonl(f"{IMAGES}/metadata.jsonl")}
-    accepted, rejected, with_added = [], [], 0
+    counts, reasons_counted = Counter[str](), Counter[str]()
     seen = PerceptualHashes(params.near_duplicate_bits)
-    for pair in progress(pairs, "pairs"):
-        row = {key: pair[key] for key in PAIR_KEYS}
-        reasons = pair_problems(pair, images.get(pair["id"]), params)
-        if not reasons and params.near_duplicate_bits and seen.add(images[pair["id"]]):
-            reasons = ["image_near_duplicate"]
-        if reasons:
-            rejected.append({**row, "reasons": reasons})
-        else:
-            accepted.append({**row, "image": images[pair["id"]]})
-            with_added += bool(pair["added"])
-    reasons_counted = Counter(reason for row in rejected for reason in row["reasons"])
-    check_reject_rate(len(rejected), len(pairs), reasons_counted, params.max_reject_rate)
-
     with replacing_folder(OUTPUT) as folder:
-        write_jsonl(folder / "accepted.jsonl", accepted)
-        write_jsonl(folder / "rejected.jsonl", rejected)
+        with (
+            open(folder / "accepted.jsonl", "w", encoding="utf-8", newline="\n") as accepted,
+            open(folder / "rejected.jsonl", "w", encoding="utf-8", newline="\n") as rejected,
+        ):
+            for pair, image in progress(with_images(iterate_jsonl(DECOMPOSED), image_paths()), "pairs"):
+                row = {key: pair[key] for key in PAIR_KEYS}
+                reasons = pair_problems(pair, image, params)
+                if not reasons and image and params.near_duplicate_bits and seen.add(image):
+                    reasons = ["image_near_duplicate"]
+                counts["pairs"] += 1
+                if reasons:
+                    counts["rejected"] += 1
+                    reasons_counted.update(reasons)
+                    rejected.write(jsonl_line({**row, "reasons": reasons}))
+                else:
+                    counts["accepted"] += 1
+                    counts["with_added"] += bool(pair["added"])
+                    accepted.write(jsonl_line({**row, "image": image}))
+        check_reject_rate(counts["rejected"], counts["pairs"], reasons_counted, params.max_reject_rate)
     metrics: dict[str, float] = {
-        "pairs": len(pairs),
-        "accepted": len(accepted),
-        "rejected": len(rejected),
-        "accepted_share": round(len(accepted) / len(pairs), 4),
-        "added_words_share": round(with_added / max(len(accepted), 1), 4),
+        "pairs": counts["pairs"],
+        "accepted": counts["accepted"],
+        "rejected": counts["rejected"],
+        "accepted_share": round(counts["accepted"] / counts["pairs"], 4),
+        "added_words_share": round(counts["with_added"] / max(counts["accepted"], 1), 4),
         **{f"rejected_{reason}": count for reason, count in sorted(reasons_counted.items())},
     }
     write_json(METRICS, metrics)
     log_stage("quality", params, metrics)
+
+
+def with_images(
+    pairs: Iterable[dict[str, Any]], images: Iterator[tuple[str, str]]
+) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Each pair with its image's path, None where it has none; both stand in the order of decomposed.jsonl.
+
+    Raises ValueError where an image belongs to no pair, or they are out of order.
+    """
+    item, path = next(images, ("", ""))
+    for pair in pairs:
+        if pair["id"] == item:
+            yield pair, path
+            item, path = next(images, ("", ""))
+        else:
+            yield pair, None
+    if item:
+        raise ValueError(f"{path}: no pair of {DECOMPOSED} has its id, or not in this order; run `dvc repro images`")
 
 
 def pair_problems(pair: dict[str, Any], image: str | None, params: Quality) -> list[str]:

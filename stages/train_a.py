@@ -39,7 +39,7 @@ def main() -> None:
     """Train both stages, keep the best and the last weights, write curve and metrics."""
     params = load_params().train_a
     be_deterministic(params.seed)
-    data, valid = (load_embeddings(split).to(device()) for split in ("train", "valid"))
+    data, valid = load_embeddings("train"), load_embeddings("valid").to(device())
     unet: Any = load_unet()
     if params.memory.gradient_checkpointing:
         unet.enable_gradient_checkpointing()
@@ -106,11 +106,11 @@ def train_stage(
     per_epoch = max(1, len(data.ids) // params.batch_size)
 
     def loss(update: int) -> Tensor:
-        batch = batch_indices(update, len(data.ids), params.batch_size, params.seed, name)
-        context = context_a(network, data.text[batch], data.image[batch])
-        context = drop_context(context, data.empty_tokens, caption_dropout)
+        batch = data.rows(batch_indices(update, len(data.ids), params.batch_size, params.seed, name)).to(device())
+        context = context_a(network, batch.text, batch.image)
+        context = drop_context(context, batch.empty_tokens, caption_dropout)
         with torch.autocast(context.device.type, torch.bfloat16, enabled=params.memory.precision == "bfloat16"):
-            return random_diffusion_loss(unet, data.latents[batch], context, params.loss_weighting)
+            return random_diffusion_loss(unet, batch.latents, context, params.loss_weighting)
 
     def validate(averaged: nn.Module) -> Row:
         assert averaged is network

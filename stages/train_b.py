@@ -39,7 +39,7 @@ def main() -> None:
     params = load_params().train_b
     be_deterministic(params.seed)
     work = work_folder("train_b")
-    data, valid = (load_embeddings(split).to(device()) for split in ("train", "valid"))
+    data, valid = load_embeddings("train"), load_embeddings("valid").to(device())
     unet = load_unet().eval().requires_grad_(False).to(device())
     config = {
         "fusion": params.fusion,
@@ -48,15 +48,15 @@ def main() -> None:
         "blocks": params.blocks,
         "heads": params.heads,
     }
-    mean_tokens = data.clap_tokens.mean(dim=0)
+    mean_tokens = data.clap_tokens.mean(dim=0).to(device())
     network = build_b(config, mean_tokens)
     network.to(device())
     per_epoch = max(1, len(data.ids) // params.batch_size)
 
     def loss(update: int) -> Tensor:
-        batch = batch_indices(update, len(data.ids), params.batch_size, params.seed, "train_b")
-        predicted = context_b(network, data.text[batch], data.image[batch])
-        return alignment_loss(predicted, data.clap_tokens[batch], params.loss_weights)
+        batch = data.rows(batch_indices(update, len(data.ids), params.batch_size, params.seed, "train_b")).to(device())
+        predicted = context_b(network, batch.text, batch.image)
+        return alignment_loss(predicted, batch.clap_tokens, params.loss_weights)
 
     def validate(averaged: nn.Module) -> Row:
         assert averaged is network

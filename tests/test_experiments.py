@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from stages.experiments.alignment import TokenGenerator, alignment_loss, alignment_report
-from stages.experiments.embeddings import Embeddings, load_embeddings, save_embeddings
+from stages.experiments.embeddings import load_embeddings, write_embeddings
 from stages.experiments.fusion import Fusion
 from stages.experiments.projection import ContextProjection
 from stages.experiments.store import build_a, build_b, context_a, context_b, load_a, load_b, save_experiment
@@ -111,18 +114,27 @@ def test_both_experiments_come_back_from_their_stores(tmp_path, fusion):
     assert torch.allclose(context_b(loaded, text, image), context_b(second.eval(), text, image), atol=1e-6)
 
 
-def test_embeddings_come_back(tmp_path):
-    embeddings = Embeddings(
-        ids=["a", "b"],
-        text=torch.randn(2, 4),
-        image=torch.randn(2, 4),
-        clap_tokens=torch.randn(2, 77, 6),
-        clap_lengths=torch.tensor([5, 9]),
-        latents=torch.randn(2, 4, 10, 20),
-        empty_tokens=torch.randn(77, 6),
+@pytest.mark.parametrize("sizes", [[5], [2, 2, 1], [1, 4]])
+def test_embeddings_written_in_batches_are_the_file_that_the_library_writes_at_once(tmp_path, sizes):
+    ids = [f"clip-{number}-ü" for number in range(5)]
+    whole = {
+        "text": torch.randn(5, 4),
+        "image": torch.randn(5, 4),
+        "clap_tokens": torch.randn(5, 77, 6),
+        "clap_lengths": torch.tensor([5, 9, 1, 2, 3]),
+        "latents": torch.randn(5, 4, 10, 20),
+    }
+    empty_tokens = torch.randn(77, 6)
+    batches = zip(*(tensor.split(sizes) for tensor in whole.values()), strict=True)
+    write_embeddings(
+        tmp_path / "test.safetensors", ids, empty_tokens, (dict(zip(whole, b, strict=True)) for b in batches)
     )
-    save_embeddings(tmp_path / "test.safetensors", embeddings)
+    save_file(whole | {"empty_tokens": empty_tokens}, tmp_path / "all.safetensors", metadata={"ids": json.dumps(ids)})
+    assert (tmp_path / "test.safetensors").read_bytes() == (tmp_path / "all.safetensors").read_bytes()
     again = load_embeddings("test", tmp_path)
-    assert again.ids == ["a", "b"]
-    assert torch.equal(again.clap_tokens, embeddings.clap_tokens)
-    assert torch.equal(again.clap_lengths, embeddings.clap_lengths)
+    assert again.ids == ids
+    part = again.rows(torch.tensor([3, 1]))
+    assert part.ids == [ids[3], ids[1]]
+    assert torch.equal(part.latents, whole["latents"][[3, 1]])
+    assert torch.equal(part.clap_lengths, torch.tensor([2, 9]))
+    assert torch.equal(part.empty_tokens, empty_tokens)

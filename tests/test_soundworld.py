@@ -24,6 +24,7 @@ def prepare(**changes):
         "corpus": "soundworld",
         "folder": "data/raw/none",
         "clips": 240,
+        "shard_size": 0,
         "clip_seconds": 2.56,
         "compositions": 0.25,
         "valid_share": 0.1,

@@ -17,9 +17,11 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from stages.imagery.store import image_paths
 from stages.plumbing.files import read_jsonl, replacing, write_text
+from stages.storage.shards import open_file
 
-QUALITY, IMAGES = Path("data/quality"), Path("data/images")
+QUALITY = Path("data/quality")
 SIDE, LINES, LINE = 160, 5, 14  # pixels of a picture, lines below it, pixels of a line
 COLUMNS = 6
 STYLE = """
@@ -45,7 +47,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--out={arguments.out}: neither .html nor .png; name one of these")
     if arguments.pairs < 1:
         raise ValueError(f"--pairs={arguments.pairs}: at least 1")
-    drawn = {row["id"]: IMAGES / row["file_name"] for row in read_jsonl(IMAGES / "metadata.jsonl")}
+    drawn = dict(image_paths())
     groups = {}
     for name in ("accepted", "rejected"):
         rows = read_jsonl(QUALITY / f"{name}.jsonl")
@@ -110,12 +112,12 @@ def picture(groups: dict[str, list[dict[str, Any]]]) -> Image.Image:
     return sheet
 
 
-def _tile(path: Path | None) -> Image.Image | None:
+def _tile(path: str | None) -> Image.Image | None:
     """A picture of SIDE pixels, None where there is none or it cannot be read."""
     if path is None:
         return None
     try:
-        with Image.open(path) as image:
+        with open_file(path) as file, Image.open(file) as image:
             return image.convert("RGB").resize((SIDE, SIDE))
     # Pillow's readers raise many kinds of errors on damaged files.
     except Exception:

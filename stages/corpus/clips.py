@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.plumbing.files import read_jsonl
+from stages.plumbing.files import iterate_jsonl, read_jsonl
+from stages.storage.shards import open_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,18 +30,36 @@ def accepted_clips(split: str | None = None) -> list[Row]:
     return [corpus[pair["id"]] | pair for pair in pairs]
 
 
+def iterate_accepted_clips(split: str) -> Iterator[Row]:
+    """The rows of `accepted_clips`, one at a time: both files are sorted by id, and read side by side."""
+    corpus = iterate_jsonl(CORPUS / "metadata.jsonl")
+    for pair in iterate_jsonl(QUALITY / "accepted.jsonl"):
+        clip = next((row for row in corpus if row["id"] == pair["id"]), None)
+        if clip is None:
+            raise ValueError(
+                f"{CORPUS}/metadata.jsonl: {pair['id']} is missing or out of order; run `dvc repro quality`"
+            )
+        if pair["split"] == split:
+            yield clip | pair
+
+
 def accepted_pairs(split: str | None = None) -> list[Row]:
     """Rows of `data/quality/accepted.jsonl`: id, split, caption, both parts and the image, of one split or of all.
 
     Raises ValueError where a split holds nothing.
     """
-    rows = [row for row in read_jsonl(QUALITY / "accepted.jsonl") if split in (None, row["split"])]
+    rows = [row for row in iterate_jsonl(QUALITY / "accepted.jsonl") if split in (None, row["split"])]
     if not rows:
-        raise ValueError(
-            f"{QUALITY}/accepted.jsonl holds no {split or ''} pair; raise prepare.clips, "
-            "prepare.valid_share or prepare.test_share"
-        )
+        raise ValueError(nothing_accepted(split))
     return rows
+
+
+def nothing_accepted(split: str | None) -> str:
+    """What to say where a split holds no pair."""
+    return (
+        f"{QUALITY}/accepted.jsonl holds no {split or ''} pair; raise prepare.clips, "
+        "prepare.valid_share or prepare.test_share"
+    )
 
 
 def read_waveforms(rows: Sequence[Row]) -> Tensor:
@@ -48,9 +67,11 @@ def read_waveforms(rows: Sequence[Row]) -> Tensor:
     import soundfile
     import torch
 
-    return torch.stack(
-        [torch.from_numpy(soundfile.read(CORPUS / row["file_name"], dtype="float32")[0]) for row in rows]
-    )
+    waveforms = []
+    for row in rows:
+        with open_file(CORPUS / row["file_name"]) as file:
+            waveforms.append(torch.from_numpy(soundfile.read(file, dtype="float32")[0]))
+    return torch.stack(waveforms)
 
 
 def seen_key(row: Row) -> str:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from stages.evaluation.listening_words import HELP, LEAD, METRICS, SYSTEMS, Metric
 from stages.plumbing.files import write_text
+from stages.storage.shards import open_file
 
 IMAGE_PIXELS = 272  # twice the width at which a page shows an image
 MEL_FLOOR, MEL_CEILING = -4.5, 0.5  # log10 magnitudes that are drawn black and brightest, in all pictures alike
@@ -177,7 +178,7 @@ def _experiment(system: str) -> str:
 
 
 def _image_uri(path: Path) -> str:
-    with Image.open(path) as image:
+    with open_file(path) as file, Image.open(file) as image:
         small = image.convert("RGB")
     small.thumbnail((IMAGE_PIXELS, IMAGE_PIXELS), Image.Resampling.LANCZOS)
     return _encoded(small, "WEBP", quality=82, method=4)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, dtype, float32, int64
 
 EMBEDDINGS = Path("data/embeddings")
+EMPTY = "empty_tokens"
+DTYPES = {float32: "F32", int64: "I64"}
+
+# A few rows of each tensor of `Embeddings` but the last.
+Batch = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -33,19 +40,65 @@ class Embeddings:
     latents: Tensor
     empty_tokens: Tensor
 
+    def rows(self, places: Tensor) -> Embeddings:
+        """The rows at `places` `[B]` alone, in memory."""
+        parts = {name: tensor[places] for name, tensor in self._tensors().items() if name != EMPTY}
+        return Embeddings([self.ids[place] for place in places.tolist()], **parts, empty_tokens=self.empty_tokens)
+
     def to(self, device: str) -> Embeddings:
-        """The same split with its tensors on another device."""
-        return Embeddings(self.ids, **{name: value.to(device) for name, value in vars(self).items() if name != "ids"})
+        """The same with its tensors on another device."""
+        return Embeddings(self.ids, **{name: tensor.to(device) for name, tensor in self._tensors().items()})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in vars(self).items() if name != "ids"}
 
 
-def save_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write a split as one safetensors file, the ids among its metadata."""
-    tensors = {name: value for name, value in vars(embeddings).items() if name != "ids"}
-    save_file(tensors, path, metadata={"ids": json.dumps(embeddings.ids)})
+def write_embeddings(path: Path, ids: Sequence[str], empty_tokens: Tensor, batches: Iterable[Batch]) -> None:
+    """Write a split as one safetensors file, a batch after the other, with the ids among its metadata.
+
+    The bytes are those that `safetensors.torch.save_file` writes of the whole split, which it would want in memory:
+    the shapes follow from the first batch and the number of ids, so every row's place in the file is known.
+    """
+    with open(path, "wb") as file:
+        places: dict[str, int] = {}
+        done = 0
+        for batch in batches:
+            if not places:
+                shapes = {name: (len(ids), *tensor.shape[1:]) for name, tensor in batch.items()}
+                layout = {name: (shapes[name], tensor.dtype) for name, tensor in batch.items()}
+                places = _write_header(file, layout | {EMPTY: (tuple(empty_tokens.shape), empty_tokens.dtype)}, ids)
+                _write_at(file, places[EMPTY], empty_tokens)
+            for name, tensor in batch.items():
+                row_bytes = tensor[0].numel() * tensor.element_size()
+                _write_at(file, places[name] + done * row_bytes, tensor)
+            done += len(next(iter(batch.values())))
+    assert done == len(ids), f"{done} rows for {len(ids)} ids"
+
+
+def _write_header(
+    file: BinaryIO, layout: dict[str, tuple[tuple[int, ...], dtype]], ids: Sequence[str]
+) -> dict[str, int]:
+    """Write safetensors' header (its length in 8 bytes, then JSON filled up to 8 bytes); return each tensor's place."""
+    header: dict[str, Any] = {"__metadata__": {"ids": json.dumps(ids)}}
+    offsets: dict[str, int] = {}
+    end = 0
+    # As the library sorts them: the widest type first, then by name.
+    for name, (shape, kind) in sorted(layout.items(), key=lambda item: (-item[1][1].itemsize, item[0])):
+        offsets[name], end = end, end + math.prod(shape) * kind.itemsize
+        header[name] = {"dtype": DTYPES[kind], "shape": list(shape), "data_offsets": [offsets[name], end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    return {name: 8 + len(text) + offset for name, offset in offsets.items()}
+
+
+def _write_at(file: BinaryIO, place: int, tensor: Tensor) -> None:
+    file.seek(place)
+    file.write(tensor.contiguous().numpy().tobytes())
 
 
 def load_embeddings(split: str, folder: Path = EMBEDDINGS) -> Embeddings:
-    """Read a split."""
+    """Read a split; its tensors are mapped, so that of the file only the rows that are used are in memory."""
     with safe_open(folder / f"{split}.safetensors", framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
         return Embeddings(ids=json.loads(file.metadata()["ids"]), **tensors)

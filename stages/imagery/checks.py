@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from stages.storage.shards import open_file
+
 
 def image_problems(path: Path, min_size: int, min_deviation: float) -> list[str]:
     """Return the reason codes of one image, [] where it is fit.
@@ -15,12 +17,14 @@ def image_problems(path: Path, min_size: int, min_deviation: float) -> list[str]
     shorter side has fewer than `min_size` pixels. `image_blank`: its grey levels (0 to 255, transparent parts on
     white) deviate by less than `min_deviation`.
     """
-    if not path.is_file():
+    try:
+        file = open_file(path)
+    except FileNotFoundError:
         return ["image_missing"]
     try:
-        with Image.open(path) as image:
+        with file, Image.open(file) as image:
             image.verify()  # checksums: decoding alone lets a damaged end pass
-        with Image.open(path) as image:
+        with open_file(path) as file, Image.open(file) as image:
             pixels = image.convert("RGBA")
     # Pillow's readers raise many kinds of errors on damaged files (OSError, SyntaxError, ValueError, struct.error ...).
     except Exception:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from stages.storage.shards import open_file
+
 HASH_BITS = 64
 
 
@@ -15,7 +17,7 @@ def perceptual_hash(path: Path) -> int:
     """The 64-bit pHash of an image: which of its low frequencies lie above their median (imagehash)."""
     import imagehash
 
-    with Image.open(path) as image:
+    with open_file(path) as file, Image.open(file) as image:
         return int(str(imagehash.phash(image.convert("RGB"))), 16)
 
 

@@ -17,6 +17,7 @@ class Prepare(Section):
     corpus: Literal["soundworld", "audiofolder", "esc10", "esc50", "audiocaps", "clotho", "wavcaps"]
     folder: str
     clips: Annotated[int, Field(ge=0)]
+    shard_size: Annotated[int, Field(ge=0)]
     clip_seconds: Positive
     compositions: Share
     valid_share: Share
@@ -84,6 +85,7 @@ class Images(Section):
     seed: Seed
     backend: Literal["pictograms", "flux"]
     size: Annotated[int, Field(ge=64)]
+    shard_size: Annotated[int, Field(ge=0)]
     flux: Flux
 
 

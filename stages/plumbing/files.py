@@ -60,27 +60,35 @@ def read_json(path: str | Path) -> Any:
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line, sorted by `id` where rows have one."""
     ordered = sorted(rows, key=lambda row: str(row.get("id", "")))
-    lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in ordered]
-    write_text(path, "".join(line + "\n" for line in lines))
+    write_text(path, "".join(jsonl_line(row) for row in ordered))
+
+
+def jsonl_line(row: Mapping[str, Any]) -> str:
+    """A row as `write_jsonl` writes it, for stages that write one by one."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_jsonl(path: str | Path) -> list[dict[str, Any]]:
-    """Read one JSON object a line.
+    """Read one JSON object a line, see `iterate_jsonl`."""
+    return list(iterate_jsonl(path))
+
+
+def iterate_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
+    """Read one JSON object a line, holding one at a time.
 
     Raises ValueError naming the file and the line that is not a JSON object.
     """
-    rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON ({error.msg}); mend or remove the line") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: not a JSON object; mend or remove the line")
-        rows.append(row)
-    return rows
+    with open(path, encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}, line {number}: not JSON ({error.msg}); mend or remove the line") from None
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}, line {number}: not a JSON object; mend or remove the line")
+            yield row
 
 
 def write_tsv(path: str | Path, rows: Sequence[Mapping[str, Any]], header: Sequence[str] = ()) -> None:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from stages.plumbing.model_params import ImageBindSize, TowerSize
+from stages.storage.shards import open_file
 
 IMAGE_SIZE = 224
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -126,8 +127,8 @@ def tokenize(texts: Sequence[str]) -> Tensor:
 def read_image(path: str | Path) -> Tensor:
     """Read an image as `[3, 224, 224]` uint8: shorter side to 224 (bicubic), centre crop."""
     try:
-        with Image.open(path) as file:
-            image = file.convert("RGB")
+        with open_file(path) as file, Image.open(file) as opened:
+            image = opened.convert("RGB")
     except FileNotFoundError:
         raise ValueError(f"{path}: no such image") from None
     except OSError as error:

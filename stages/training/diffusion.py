@@ -13,6 +13,7 @@ from stages.training.determinism import derive_seed
 
 TIMESTEPS = 1000
 LARGEST_WEIGHT = 5.0
+BATCH = 128
 
 
 def add_noise(latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -77,5 +78,9 @@ def fixed_diffusion_loss(unet: nn.Module, latents: Tensor, context: Tensor, draw
         noise = torch.randn(latents.shape, generator=generator).to(latents.device)
         strata = (torch.arange(count) + draw * count) * TIMESTEPS // (draws * count)
         timesteps = strata[torch.randperm(count, generator=generator)].to(latents.device)
-        total += float(noise_errors(unet, latents, context, noise, timesteps).mean())
+        errors = [
+            noise_errors(unet, latents[part], context[part], noise[part], timesteps[part])
+            for part in torch.arange(count).split(BATCH)
+        ]
+        total += float(torch.cat(errors).mean())
     return total / draws

@@ -1,0 +1,1 @@
+"""Many small files as a few large ones."""
