@@ -48,7 +48,7 @@ def open_file(path: str | Path) -> BinaryIO:
 def _members(shard: Path, _modified: int, _size: int) -> dict[str, tuple[int, int]]:
     """Offset and size of each file of a tar; time and size are there for the cache."""
     try:
-        with tarfile.open(shard) as tar:
+        with tarfile.open(shard, "r:") as tar:
             return {member.name: (member.offset_data, member.size) for member in tar}
     except tarfile.TarError as error:
         raise ValueError(f"{shard}: no whole tar file ({error}); `dvc checkout`, or run its stage again") from None

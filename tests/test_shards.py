@@ -1,0 +1,156 @@
+"""Images and clips in tar shards: the same pairs, embeddings and pictures as from files, and readable elsewhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from stages.imagery.store import image_paths
+from stages.images import file_name, main
+from stages.plumbing.files import read_jsonl, write_jsonl
+from stages.storage.shards import open_file, write_shard
+from tests.shell import sh
+
+ROOT = Path(__file__).parent.parent
+VISUAL_PARTS = ["a small brass bell", "a man and a dog", "a red car", "a frog by a pond", "waves on rocks"]
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """Five captions to draw, two images a shard."""
+    rows = [{"id": f"clip-{number}", "visual_part": part} for number, part in enumerate(VISUAL_PARTS)]
+    write_jsonl(tmp_path / "data/decomposed.jsonl", rows)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIND_AN_AUDIO_TRACKING", "off")
+    set_shard_size(tmp_path, 2)
+    return tmp_path
+
+
+def set_shard_size(folder: Path, size: int, *sections: str) -> None:
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["images"]["shard_size"] = size
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_more_images_than_a_shard_holds_become_shards_with_a_manifest_the_same_twice(workspace):
+    main()
+    first = contents(Path("data/images"))
+    assert list(first) == ["images-00000.tar", "images-00001.tar", "images-00002.tar", "manifest.parquet"]
+    main()
+    assert contents(Path("data/images")) == first
+
+
+def test_shards_hold_the_very_images_that_files_hold(workspace):
+    main()
+    sharded = {Path(path).name: open_file(path).read() for _, path in image_paths()}
+    set_shard_size(workspace, 5)
+    main()
+    assert [item for item, _ in image_paths()] == [f"clip-{number}" for number in range(5)]
+    assert {path.name: path.read_bytes() for path in Path("data/images").glob("*.png")} == sharded
+    set_shard_size(workspace, 0)
+    main()
+    assert len(list(Path("data/images").glob("*.png"))) == 5
+
+
+def test_the_webdataset_and_pandas_libraries_read_the_shards(workspace):
+    import pandas
+    import webdataset
+
+    main()
+    shards = [str(path) for path in sorted(Path("data/images").glob("*.tar"))]
+    samples = list(webdataset.WebDataset(shards, shardshuffle=False, empty_check=False))
+    assert [sample["__key__"] for sample in samples][:2] == ["clip-0_a-small-brass-bell", "clip-1_a-man-and-a-dog"]
+    with Image.open(io.BytesIO(samples[4]["png"])) as image:
+        assert image.size == (224, 224)
+    assert json.loads(samples[4]["json"])["visual_part"] == "waves on rocks"
+    manifest = pandas.read_parquet("data/images/manifest.parquet")
+    assert list(manifest["shard"]) == ["images-00000.tar"] * 2 + ["images-00001.tar"] * 2 + ["images-00002.tar"]
+    assert list(manifest["visual_part"]) == VISUAL_PARTS
+
+
+def test_a_stage_that_fails_half_way_leaves_the_last_images_alone(workspace, monkeypatch):
+    main()
+    before = contents(Path("data/images"))
+    drawn = iter(range(3))
+
+    def draw(row, params):
+        next(drawn, None) or (_ for _ in ()).throw(KeyboardInterrupt)
+        return {"file_name": file_name(row), "id": row["id"], "visual_part": "x", "drawn": [], "missing": []}, b"png"
+
+    monkeypatch.setattr("stages.images.draw_pictogram", draw)
+    with pytest.raises(KeyboardInterrupt):
+        main()
+    assert contents(Path("data/images")) == before
+    assert [path.name for path in Path("data").iterdir() if "images" in path.name] == ["images"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "nothing", "noise"])
+def test_a_damaged_shard_or_manifest_is_named_with_a_remedy(workspace, damage):
+    main()
+    paths = [path for _, path in image_paths()]
+    for name in ("images-00001.tar", "manifest.parquet"):
+        file = Path("data/images") / name
+        whole = file.read_bytes()
+        file.write_bytes({"truncated": whole[: len(whole) // 2], "nothing": b"", "noise": b"x" * len(whole)}[damage])
+    with pytest.raises(ValueError, match=r"images-00001.tar: no whole tar file .*dvc checkout"):
+        open_file(paths[2])
+    with pytest.raises(ValueError, match=r"manifest.parquet: cannot be read .*dvc checkout"):
+        list(image_paths())
+    assert open_file(paths[0]).read()[:4] == b"\x89PNG"
+
+
+def test_an_image_that_its_shard_does_not_hold_is_missing(workspace):
+    main()
+    with pytest.raises(FileNotFoundError):
+        open_file("data/images/images-00000.tar/clip-7_bell.png")
+    with pytest.raises(FileNotFoundError):
+        open_file("data/images/images-00009.tar/clip-0_a-small-brass-bell.png")
+
+
+@given(
+    rows=st.dictionaries(st.from_regex(r"[A-Za-z0-9_-]{1,120}", fullmatch=True), st.text(max_size=80), min_size=1),
+    data=st.data(),
+)
+def test_any_id_and_visual_part_comes_back_from_a_shard(tmp_path_factory, rows, data):
+    shard = tmp_path_factory.mktemp("shard") / "images-00000.tar"
+    names = [file_name({"id": item, "visual_part": part}) for item, part in rows.items()]
+    files = {name: data.draw(st.binary(max_size=1500)) for name in names}
+    write_shard(shard, ((Path(name).stem, {"png": content}) for name, content in files.items()))
+    assert {name: open_file(shard / name).read() for name in names} == files
+
+
+def test_the_pipeline_gives_the_same_pairs_and_embeddings_from_shards(reproduced: Path, tmp_path: Path):
+    clone = tmp_path / "clone"
+    shutil.copytree(reproduced, clone, ignore=shutil.ignore_patterns(".git", "cache", "mlflow.db", "mlartifacts"))
+    for folder in ("corpus", "images", "quality", "embeddings"):
+        shutil.rmtree(clone / "data" / folder)
+    params = yaml.safe_load((clone / "params.yaml").read_text())
+    params["prepare"]["shard_size"] = params["images"]["shard_size"] = 25
+    (clone / "params.yaml").write_text(yaml.safe_dump(params))
+    for stage in ("prepare", "images", "quality", "embed"):
+        sh(clone, "python", "-m", f"stages.{stage}", BIND_AN_AUDIO_TRACKING="off")
+
+    assert sorted(path.name for path in (clone / "data/corpus").glob("*.tar"))[0] == "clips-00000.tar"
+    assert not list((clone / "data/corpus").glob("*.flac"))
+    assert len(list((clone / "data/images").glob("*.tar"))) == len(list((clone / "data/corpus").glob("*.tar"))) > 2
+    for split in ("train", "valid", "test"):
+        name = f"data/embeddings/{split}.safetensors"
+        assert (clone / name).read_bytes() == (reproduced / name).read_bytes()
+    for name in ("accepted", "rejected"):
+        here, there = (read_jsonl(folder / f"data/quality/{name}.jsonl") for folder in (reproduced, clone))
+        for one, other in zip(here, there, strict=True):
+            image, place = one.pop("image", ""), other.pop("image", "")
+            assert one == other
+            assert Path(image).name == Path(place).name
