@@ -151,8 +151,8 @@ def test_confusions_are_of_clips_of_one_source_by_the_judges_highest_logit():
 
     rows = [{"sources": ["bell"]}, {"sources": ["bell", "rain"]}, {"sources": ["rain"]}]
     clips = SystemClips(rows, [0, 0, 0], torch.zeros(3, 20_480))
-    tokenizer: Any = None
-    judges = Judges(None, tokenizer, SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
+    clap: Any = None
+    judges = Judges(clap, SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
     expected = [{"actual": "bell", "predicted": "rain"}, {"actual": "rain", "predicted": "rain"}]
     assert confusion_rows(clips, judges) == expected
-    assert confusion_rows(clips, Judges(None, tokenizer, None, [], {})) == []
+    assert confusion_rows(clips, Judges(clap, None, [], {})) == []

@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stages.plumbing.files import read_json
-from stages.towers.clap import Tokenizer
 
 JUDGES = Path("models/judges")
 MEL_BINS = 64
@@ -145,11 +144,3 @@ def load_classifier(folder: Path = JUDGES) -> tuple[SourceClassifier, list[str]]
     classifier = SourceClassifier(config["channels"], config["embedding_dim"], len(config["sources"]))
     classifier.load_state_dict(load_file(folder / "classifier.safetensors"))
     return classifier.eval().requires_grad_(False), config["sources"]
-
-
-def load_scorer_clap(folder: Path = JUDGES) -> tuple[Any, Tokenizer]:
-    """The scorer CLAP and its tokenizer."""
-    tokenizer = Tokenizer(folder / "vocab.txt")
-    clap = build_scorer_clap(read_json(folder / "config.json")["clap_embedding_dim"], tokenizer.vocabulary)
-    clap.load_state_dict(load_file(folder / "clap.safetensors"))
-    return clap.eval().requires_grad_(False), tokenizer

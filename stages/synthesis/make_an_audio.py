@@ -16,7 +16,6 @@ from torch import Tensor
 
 from stages.pretrained.fitting import load_exactly
 
-UNET_PREFIX = "model.diffusion_model."
 OUTSIDE_BLOCKS = {
     "time_embed.0.": "time_embedding.linear_1.",
     "time_embed.2.": "time_embedding.linear_2.",
@@ -104,17 +103,6 @@ def unet_config(weights: Mapping[str, Tensor], heads: int | Sequence[int], origi
         "resnet_time_scale_shift": "scale_shift" if embedded[0] == 2 * channels[0] else "default",
         "norm_num_groups": NORM_GROUPS,
     }
-
-
-def unet_weights(checkpoint: Mapping[str, Tensor], layers_per_block: int) -> dict[str, Tensor]:
-    """A whole checkpoint's U-Net under diffusers' names, for a U-Net of `layers_per_block`, in single precision.
-
-    Raises ValueError where the checkpoint holds no U-Net.
-    """
-    names = [name for name in checkpoint if name.startswith(UNET_PREFIX)]
-    if not names:
-        raise ValueError(f"checkpoint: no weights named {UNET_PREFIX}*; take Make-An-Audio's own checkpoint")
-    return {_unet_name(name.removeprefix(UNET_PREFIX), layers_per_block): checkpoint[name].float() for name in names}
 
 
 def read_vae(weights: Mapping[str, Tensor], origin: str | Path) -> Any:
