@@ -30,6 +30,7 @@ from stages.evaluation.scorers import (
     embed_clips,
     judge_mels,
     load_classifier,
+    source_numbers,
     source_recall,
 )
 from stages.plumbing.files import replacing_folder, write_json
@@ -142,10 +143,11 @@ def report(rows: list[Row]) -> dict[str, float]:
     judge = load_classifier()
     if judge is not None:
         classifier, sources = judge
-        truth = [[sources.index(source) for source in row["sources"]] for row in rows]
-        recalls = source_recall(classifier(mels), truth)
-        metrics["source_accuracy"] = round(sum(recalls) / len(recalls), 4)
-        metrics["source_accuracy_chance"] = round(sum(map(len, truth)) / len(rows) / len(sources), 4)
+        truth = source_numbers(rows, sources)
+        recalls = [recall for recall in source_recall(classifier(mels), truth) if recall == recall]
+        if recalls:
+            metrics["source_accuracy"] = round(sum(recalls) / len(recalls), 4)
+            metrics["source_accuracy_chance"] = round(sum(map(len, truth)) / len(recalls) / len(sources), 4)
     for k in (1, 10):
         metrics[f"text_to_audio_recall_at_{k}"] = round(recall_at(text, audio, k, keys), 4)
     metrics["clap_score_matched"] = round(float((text * audio).sum(dim=1).mean()), 4)

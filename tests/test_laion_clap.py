@@ -127,7 +127,7 @@ def write_laion_clap(folder, width=96):
     sizes = {**CONFIG, "hidden_size": ROBERTA_WIDTH, "num_attention_heads": 12}
     state = {f"module.{name}": value for name, value in build_laion_clap(width, sizes).state_dict().items()}
     state["module.text_branch.embeddings.position_ids"] = torch.arange(514)[None]
-    (folder / "laion_clap").mkdir(parents=True)
+    (folder / "laion_clap").mkdir(parents=True, exist_ok=True)
     torch.save({"epoch": np.int64(3), "state_dict": state}, folder / "laion_clap/630k-audioset-best.pt")
     write_tokenizer(folder / "roberta-base")
     return state

@@ -15,7 +15,7 @@ from stages.evaluation.adherence import adherence
 from stages.evaluation.clap_scorer import ClapScorer
 from stages.evaluation.distances import frechet_audio_distance, kernel_audio_distance
 from stages.evaluation.intervals import Interval, bootstrap_mean, frechet_interval, kernel_interval
-from stages.evaluation.scorers import SourceClassifier, judge_mels, source_recall
+from stages.evaluation.scorers import SourceClassifier, judge_mels, source_numbers, source_recall
 from stages.plumbing.files import read_jsonl
 
 BATCH = 64
@@ -78,7 +78,7 @@ def score_clips(system: SystemClips, judges: Judges) -> ClipScores:
             continue
         mels = judge_mels(waveforms)
         embeddings.append(judges.classifier.embedding(mels))
-        truth = [[judges.sources.index(source) for source in row["sources"]] for row in rows]
+        truth = source_numbers(rows, judges.sources)
         values.setdefault("source_accuracy", []).extend(source_recall(judges.classifier(mels), truth))
     obeyed = [
         adherence(row, waveform.double().numpy(), judges.thresholds)
@@ -108,7 +108,8 @@ def summarize(scores: ClipScores, real: Tensor, draws: int, seed: int) -> dict[s
     for name, values in scores.values.items():
         known = [place for place, value in enumerate(values) if value == value]
         groups = [scores.rows[place]["id"] for place in known]
-        summary[name] = bootstrap_mean([values[place] for place in known], groups, draws, seed)
+        if known:
+            summary[name] = bootstrap_mean([values[place] for place in known], groups, draws, seed)
     return summary
 
 
