@@ -244,18 +244,20 @@ def test_a_killed_run_with_8_bit_moments_ends_with_the_same_bytes(tmp_path, monk
     pytest.importorskip("bitsandbytes", reason='`pip install -e ".[gpu]"` runs it')
     monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
     # Tensors of fewer than 4,096 numbers keep moments of 32 bits.
-    options: dict[str, Any] = {"updates": 20, "optimizer_name": "adamw_8bit", "width": 2048}
+    options: dict[str, Any] = {"updates": 20, "optimizer_name": "adamw_8bit", "width": 4096}
     whole = run(tmp_path / "whole", **options)
     with pytest.raises(KilledError):
         run(tmp_path / "killed", killed_at=7, **options)
     tensors, _ = load_checkpoint(tmp_path / "killed/test.safetensors")
     assert tensors["optimizer"]["0.state1"].dtype == torch.uint8
     assert same(run(tmp_path / "killed", **options), whole)
-    assert not same(run(tmp_path / "32 bits", updates=20, width=2048), whole)
+    assert not same(run(tmp_path / "32 bits", updates=20, width=4096), whole)
 
 
 class HidingOptimizer(torch.optim.SGD):
-    """Momentum, its state kept as bitsandbytes keeps it: a Python number of steps, tensors hidden in `state_dict()`."""
+    """Momentum, its state kept as bitsandbytes keeps it: a Python number of steps, tensors hidden and tables shared."""
+
+    table = torch.arange(4.0)
 
     def step(self, closure=None):
         for parameter in self.param_groups[0]["params"]:
@@ -264,6 +266,7 @@ class HidingOptimizer(torch.optim.SGD):
             assert isinstance(state["step"], int)
             state["step"] += 1
             state.setdefault("state1", torch.zeros_like(parameter))
+            state.setdefault("table", self.table)
             state["state1"].mul_(0.9).add_(parameter.grad)
             parameter.data -= self.param_groups[0]["lr"] / state["step"] * state["state1"]
 

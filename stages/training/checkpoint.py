@@ -36,13 +36,17 @@ def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dic
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """AdamW's moments and step counts by parameter index, as named tensors.
 
-    Not from `state_dict()`, where bitsandbytes hides its moments in a dictionary of its own.
+    Not from `state_dict()`, where bitsandbytes hides its moments in a dictionary of its own. A tensor that several
+    parameters share, as its tables of quantisation are, is copied: safetensors holds each under one name.
     """
-    return {
-        f"{index}.{name}": torch.as_tensor(value)
-        for index, parameter in enumerate(_parameters(optimizer))
-        for name, value in optimizer.state.get(parameter, {}).items()
-    }
+    tensors: dict[str, torch.Tensor] = {}
+    taken: set[int] = set()
+    for index, parameter in enumerate(_parameters(optimizer)):
+        for name, value in optimizer.state.get(parameter, {}).items():
+            tensor = torch.as_tensor(value)
+            tensors[f"{index}.{name}"] = tensor.clone() if tensor.data_ptr() in taken else tensor
+            taken.add(tensor.data_ptr())
+    return tensors
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
