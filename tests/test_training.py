@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -234,6 +235,29 @@ def test_compute_is_counted_for_forward_and_backward():
     counted = teraflops_per_update(network, lambda update: network(torch.ones(5, 10)).sum())
     assert counted * 1e12 == pytest.approx(2 * (2 * 5 * 10 * 20))
     assert network.weight.grad is None
+
+
+class CountingUnet(nn.Module):
+    """Predicts a noise that depends on everything it is given; remembers how much it was given at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: list[int] = []
+
+    def forward(self, latents, timesteps, encoder_hidden_states):
+        self.seen.append(len(latents))
+        given = encoder_hidden_states.mean(dim=(1, 2)) + timesteps / 1000
+        return SimpleNamespace(sample=latents * given[:, None, None, None])
+
+
+def test_many_validation_clips_are_measured_a_piece_at_a_time_and_weigh_alike(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    latents, context = torch.randn(300, 1, 2, 3, generator=generator), torch.randn(300, 2, 4, generator=generator)
+    unet = CountingUnet()
+    in_pieces = fixed_diffusion_loss(unet, latents, context, draws=2)
+    assert unet.seen == [128, 128, 44] * 2
+    monkeypatch.setattr("stages.training.diffusion.PIECE", 1000)
+    assert in_pieces == pytest.approx(fixed_diffusion_loss(unet, latents, context, draws=2), rel=1e-6)
 
 
 def same(first, second) -> bool:

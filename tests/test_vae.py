@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from safetensors.torch import load_file
 from stages.plumbing.model_params import Vae
 from stages.pretrained.fitting import without_prefix
 from stages.synthesis.make_an_audio import read_vae
+from stages.synthesis.store import Codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -97,3 +99,19 @@ def test_a_vae_that_does_not_fit_is_refused_by_name(change, words):
     change(state)
     with pytest.raises(ValueError, match=rf"golden: .*{words}"):
         read_vae(state, "golden")
+
+
+def test_clips_of_ten_seconds_are_vocoded_a_few_at_a_time():
+    seen = []
+
+    class Vocoder(torch.nn.Module):
+        def forward(self, mels):
+            seen.append(tuple(mels.shape))
+            return mels.mean(dim=1).repeat_interleave(256, dim=1)
+
+    vocoder: Any = Vocoder()
+    codec = Codec(build_vae(SMALL), vocoder, 1.0, (4, 10, 78))
+    mels = torch.randn(20, 80, 624)
+    waveforms = codec.vocode(mels)
+    assert seen == [(8, 80, 624), (8, 80, 624), (4, 80, 624)]
+    assert torch.equal(waveforms, vocoder(mels))
