@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stages.plumbing.files import write_json
 from stages.plumbing.model_params import ImageBindSize
-from stages.pretrained.fitting import fitted, load_exactly, without_prefix
+from stages.pretrained.fitting import fitted, load_exactly, shape_of, without_prefix
 from stages.pretrained.make_an_audio import find_checkpoint, read_make_an_audio
 from stages.pretrained.reading import read_weights
 from stages.towers import imagebind as ib
@@ -82,9 +82,9 @@ def read_text_tower(weights: Mapping[str, Tensor], origin: str | Path, heads: in
         ValueError: weights that are missing, unknown or of another shape.
     """
     config = bert_config(without_prefix(weights, "base."), origin, heads)
-    if "projection.linear1.weight" not in weights:
-        raise ValueError(f"{origin}: no weight named projection.linear1.weight, so no text tower of MS-CLAP's kind")
-    tower = TextTower(config, len(weights["projection.linear1.weight"]))
+    tower = TextTower(
+        config, shape_of(weights, "projection.linear1.weight", 2, origin, "text tower of MS-CLAP's kind")[0]
+    )
     load_exactly(tower, weights, origin)
     return tower.eval()
 
