@@ -32,12 +32,14 @@ from stages.pretrained.make_an_audio import UNET, VAE
 from stages.pretrained.stand_ins import SHAPES
 from stages.synthesis.bigvgan import BigVGAN
 from stages.synthesis.samplers import guided
+from stages.synthesis.store import VOCODED_SAMPLES
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower
 from stages.training.diffusion import PIECE, fixed_diffusion_loss, random_diffusion_loss
 
 IMAGEBIND = ("ImageBind-huge, text", "ImageBind-huge, vision")
 CODEC = ("VAE", "BigVGAN")
+CLIP_SAMPLES = 2048 * COLUMNS
 # What is done, the components that lie on the GPU, most gigabytes at once beside them.
 Step = tuple[str, tuple[str, ...], float]
 B_SIZES = {"width", "blocks", "heads"}
@@ -154,7 +156,11 @@ def generating(clips: int) -> list[Step]:
         latents, context = torch.randn(count, 4, 10, COLUMNS), torch.randn(count, TOKENS, CONTEXT_DIM)
         denoise = guided(unet, context, context[0], 3.0)
         denoising = gigabytes(partial(denoise, latents, 500))
-        rows.append((name, ("U-Net", *CODEC), max(denoising, gigabytes(partial(codec.decode, latents)))))
+        decoding = gigabytes(partial(codec.decode_mel, latents))
+        # As many as the codec vocodes at once: more of them take longer and no more memory.
+        mels = torch.randn(count, 80, 8 * COLUMNS)[: VOCODED_SAMPLES // CLIP_SAMPLES]
+        vocoding = gigabytes(partial(codec.vocode, mels))
+        rows.append((name, ("U-Net", *CODEC), max(denoising, decoding, vocoding)))
     latents, context = torch.randn(PIECE, 4, 10, COLUMNS), torch.randn(PIECE, TOKENS, CONTEXT_DIM)
     most = gigabytes(lambda: fixed_diffusion_loss(unet, latents, context, draws=1))
     return [*rows, (f"train_a, train_b: {PIECE} validation clips at once", ("U-Net",), most)]
