@@ -105,6 +105,27 @@ def test_a_judge_does_not_score_what_it_conditioned(tmp_path):
     assert "params.yaml: judges.clap and encoders.clap are both laion_clap" in complaint(tmp_path / "params.yaml")
 
 
+def test_a_published_backbone_wants_what_it_was_trained_on(tmp_path):
+    full, small = (yaml.safe_load((ROOT / f"presets/{name}.yaml").read_text()) for name in ("full", "smoke"))
+    file = tmp_path / "params.yaml"
+    laion = {**full["encoders"], "clap": "laion_clap"}
+    for changes, words in (
+        ({"encoders": laion, "judges": small["judges"]}, "reads Make-An-Audio's own text features"),
+        ({"encoders": small["encoders"]}, "set encoders.source: pretrained and encoders.clap: make_an_audio"),
+        ({"codec": small["codec"]}, "set codec.source: pretrained, or train a backbone"),
+    ):
+        file.write_text(yaml.safe_dump({**full, **changes}))
+        assert (
+            f"params.yaml: backbone.source is pretrained: it {'denoises' if 'codec' in changes else 'reads'}"
+            in complaint(file)
+        )
+        assert words in complaint(file)
+    file.write_text(
+        yaml.safe_dump({**full, "encoders": laion, "judges": small["judges"], "backbone": small["backbone"]})
+    )
+    load_params(file)
+
+
 def test_a_missing_value_is_named(changed):
     assert "train_b.loss_weights.cosine: missing" in complaint(changed("train_b.loss_weights.cosine", remove=True))
 

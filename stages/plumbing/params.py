@@ -53,6 +53,21 @@ class Params(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _backbone_knows_its_inputs(self) -> Params:
+        if self.backbone.source == "pretrained":
+            if self.encoders.clap != "make_an_audio":
+                raise ValueError(
+                    "backbone.source is pretrained: it reads Make-An-Audio's own text features; set encoders.source: "
+                    "pretrained and encoders.clap: make_an_audio, or train a backbone"
+                )
+            if self.codec.source != "pretrained":
+                raise ValueError(
+                    "backbone.source is pretrained: it denoises the published VAE's latents; set codec.source: "
+                    "pretrained, or train a backbone"
+                )
+        return self
+
 
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and check a parameter file.
