@@ -9,6 +9,7 @@ from stages.plumbing.model_params import Backbone, Schedule
 from stages.pretrained.fitting import without_prefix
 from stages.synthesis.make_an_audio import read_unet, unet_config
 from stages.synthesis.unet import build_unet
+from tests.golden_weights import digest, drawn_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = Backbone(
@@ -59,7 +60,12 @@ def test_every_level_reads_the_context():
 
 
 def published_unet():
-    return without_prefix(load_file(GOLDEN / "maa_unet_small_state.safetensors"), "model.diffusion_model.")
+    return without_prefix(drawn_weights("maa_unet_small_state"), "model.diffusion_model.")
+
+
+@pytest.mark.parametrize("name", ["maa_unet_small_state", "maa_vae_small_state"])
+def test_the_weights_are_those_that_the_reference_ran_with(name):
+    assert digest(drawn_weights(name)) == json.loads((GOLDEN / f"{name}.json").read_text())["sha256"]
 
 
 def test_sizes_are_read_off_the_weights():

@@ -11,6 +11,7 @@ from stages.pretrained.fitting import without_prefix
 from stages.synthesis.make_an_audio import read_vae
 from stages.synthesis.store import Codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
+from tests.golden_weights import drawn_weights
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = Vae(
@@ -55,7 +56,7 @@ def test_vae_learns_to_reproduce_a_mel():
 
 
 def published_vae():
-    return without_prefix(load_file(GOLDEN / "maa_vae_small_state.safetensors"), "first_stage_model.")
+    return without_prefix(drawn_weights("maa_vae_small_state"), "first_stage_model.")
 
 
 def test_vae_is_make_an_audios():
