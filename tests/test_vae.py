@@ -12,6 +12,7 @@ from stages.synthesis.make_an_audio import read_vae
 from stages.synthesis.store import Codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 from tests.golden_weights import drawn_weights
+from tests.latent_diffusion import vae_shapes
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = Vae(
@@ -100,6 +101,25 @@ def test_a_vae_that_does_not_fit_is_refused_by_name(change, words):
     change(state)
     with pytest.raises(ValueError, match=rf"golden: .*{words}"):
         read_vae(state, "golden")
+
+
+@pytest.mark.parametrize(
+    ("channels", "layers", "latent_channels"), [((32, 64), 1, 4), ((64, 32, 96), 3, 8), ((32, 32, 32, 32, 64), 2, 3)]
+)
+def test_every_weight_goes_where_diffusers_own_converter_puts_it(channels, layers, latent_channels):
+    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+
+    shapes = vae_shapes(channels, layers, latent_channels)
+    weights = {name: torch.full(shape, float(n)) for n, (name, shape) in enumerate(shapes.items())}
+    vae = read_vae(weights, "x")
+    theirs = convert_ldm_vae_checkpoint(
+        {f"first_stage_model.{name}": value for name, value in weights.items()}, dict(vae.config)
+    )
+    ours = vae.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name].flatten(), theirs[name].flatten())] == []
+    assert vae.config.block_out_channels == channels
+    assert (vae.config.layers_per_block, vae.config.latent_channels) == (layers, latent_channels)
 
 
 def test_clips_of_ten_seconds_are_vocoded_a_few_at_a_time():
