@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stages.corpus.clips import accepted_clips, read_waveforms
+from stages.plumbing.device import device
 from stages.plumbing.files import replacing_folder, write_json
 from stages.plumbing.model_params import PretrainedBackbone
 from stages.plumbing.params import load_params
@@ -91,10 +92,11 @@ def convert(params: PretrainedBackbone) -> None:
     torch.use_deterministic_algorithms(True)
     with replacing_folder(BACKBONE) as folder:
         parameters = convert_unet(folder, params.weights, params.attention_heads)
-    unet = load_unet().eval()
+    unet, codec = load_unet().eval().to(device()), load_codec().to(device())
     clap, tokenizer = load_clap()
-    latents, context = encode_split("valid", load_codec(), clap, tokenizer)
-    empty = clap.token_features(tokenizer([""]))[0].expand_as(context)
+    clap.to(device())
+    latents, context = (part.to(device()) for part in encode_split("valid", codec, clap, tokenizer, device()))
+    empty = clap.token_features(tokenizer([""]).to(device()))[0].expand_as(context)
     metrics = {
         "validation_diffusion_loss": round(fixed_diffusion_loss(unet, latents, context), 4),
         "validation_diffusion_loss_unconditioned": round(fixed_diffusion_loss(unet, latents, empty), 4),
@@ -105,13 +107,15 @@ def convert(params: PretrainedBackbone) -> None:
 
 
 @torch.no_grad()
-def encode_split(split: str, codec: Codec, clap: TextEncoder, tokenizer: TextTokenizer) -> tuple[Tensor, Tensor]:
-    """Scaled latents `[N, C, 10, W]` and CLAP token features `[N, 77, C]` of a split."""
+def encode_split(
+    split: str, codec: Codec, clap: TextEncoder, tokenizer: TextTokenizer, place: str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Scaled latents `[N, C, 10, W]` and CLAP token features `[N, 77, C]` of a split; `clap` lies on `place`."""
     rows = accepted_clips(split)
     mels = mel_spectrogram(read_waveforms(rows))
     latents = torch.cat([codec.encode(part) for part in progress(mels.split(32), f"latents {split}")])
     tokens = tokenizer([row["caption"] for row in rows])
-    return latents, torch.cat([clap.token_features(part) for part in tokens.split(64)])
+    return latents, torch.cat([clap.token_features(part.to(place)).cpu() for part in tokens.split(64)])
 
 
 if __name__ == "__main__":

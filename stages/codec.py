@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from stages.corpus.clips import accepted_clips, read_waveforms
 from stages.plumbing.audio_format import HOP_LENGTH
+from stages.plumbing.device import device
 from stages.plumbing.files import replacing_folder, write_json
 from stages.plumbing.model_params import Codec as CodecParams
 from stages.plumbing.model_params import PretrainedCodec
@@ -171,10 +172,10 @@ def cut(clips: Tensor, starts: list[int], length: int) -> Tensor:
 @torch.no_grad()
 def report(mels: Tensor, vae: Any, vocoder: BigVGAN) -> dict[str, float]:
     """Mean absolute log10 mel errors on the validation split: VAE, vocoder, and both in a row."""
-    codec = load_codec()
+    codec = load_codec().to(device())
     decoded = torch.cat([codec.decode_mel(codec.encode(part)) for part in mels.split(32)])
-    vocoded = torch.cat([codec.vocoder(part) for part in mels.split(32)])
-    round_trip = torch.cat([codec.vocoder(part) for part in decoded.split(32)])
+    vocoded = torch.cat([codec.vocode(part) for part in mels.split(32)])
+    round_trip = torch.cat([codec.vocode(part) for part in decoded.split(32)])
     return {
         "vae_mel_error": round(float((decoded - mels).abs().mean()), 4),
         "vocoder_mel_error": round(float((mel_spectrogram(vocoded) - mels).abs().mean()), 4),

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from stages.corpus.clips import SPLITS, accepted_clips, heard_key, read_waveforms, seen_key, whole_key
 from stages.evaluation.encoders_report import report_encoders, report_published
+from stages.plumbing.device import device
 from stages.plumbing.files import replacing_folder, write_json, write_tsv
 from stages.plumbing.model_params import Encoders, PretrainedEncoders
 from stages.plumbing.params import load_params
@@ -80,7 +81,8 @@ def convert(params: PretrainedEncoders) -> None:
     torch.use_deterministic_algorithms(True)
     with replacing_folder(ENCODERS) as folder:
         counts = convert_encoders(folder, params.weights, params.imagebind, params.clap)
-    metrics = {**report_published(load_imagebind(), load_imagebind_audio(), accepted_clips("test")), **counts}
+    towers = load_imagebind().to(device()), load_imagebind_audio().to(device())
+    metrics = {**report_published(*towers, accepted_clips("test")), **counts}
     write_json("metrics/encoders.json", metrics)
     write_tsv("metrics/probes.tsv", [], PROBE_COLUMNS)
     log_stage("encoders", params, metrics, {})

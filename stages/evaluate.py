@@ -22,12 +22,13 @@ import torch
 
 from stages.corpus.clips import CORPUS, Row, accepted_clips, read_waveforms
 from stages.evaluation.adherence import calibrate
+from stages.evaluation.clap_scorer import load_scorer
 from stages.evaluation.comparison import compare
 from stages.evaluation.details import confusion_rows, detail_rows
 from stages.evaluation.intervals import Interval
 from stages.evaluation.listening_page import Clip, ListeningRow, write_listening_page
 from stages.evaluation.plots import plot_curves, plot_mels, plot_metric, read_curve
-from stages.evaluation.scorers import load_classifier, load_scorer_clap
+from stages.evaluation.scorers import load_classifier
 from stages.evaluation.scoring import (
     ClipScores,
     Judges,
@@ -91,10 +92,9 @@ def main() -> None:
 
 def load_judges(train: list[Row], waveforms: torch.Tensor) -> Judges:
     """The judges' weights, and the thresholds of attribute adherence from the real training clips."""
-    clap, tokenizer = load_scorer_clap()
     classifier, sources = load_classifier() or (None, [])
     clips = [(row, waveform.double().numpy()) for row, waveform in zip(train, waveforms, strict=True)]
-    return Judges(clap, tokenizer, classifier, sources, calibrate(clips))
+    return Judges(load_scorer(), classifier, sources, calibrate(clips))
 
 
 def read_systems() -> dict[str, SystemClips]:

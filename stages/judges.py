@@ -1,22 +1,25 @@
-"""Train the judges: a source classifier and a second CLAP, which score clips and never condition one.
+"""Train the judges, a source classifier and a second CLAP, which score clips and never condition one.
 
 Command: `python -m stages.judges`
 Reads:   data/quality/accepted.jsonl, data/corpus/
 Writes:  models/judges/, metrics/judges.json
 Runtime: about 1 minute for 640 training clips on 2 cores.
 
-Both hear waveform-derived mels of their own, not the codec's, and have a seed of their own.
+Both hear waveform-derived mels of their own, not the codec's, and have a seed of their own. With `judges.clap:
+laion_clap` the second CLAP is LAION's with published weights; only the classifier is trained.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stages.corpus.clips import accepted_clips, read_waveforms, whole_key
+from stages.evaluation.clap_scorer import CLAP, convert_scorer, load_scorer
 from stages.evaluation.retrieval import recall_at
 from stages.evaluation.scorers import (
     JUDGES,
@@ -27,11 +30,11 @@ from stages.evaluation.scorers import (
     embed_clips,
     judge_mels,
     load_classifier,
-    load_scorer_clap,
+    source_numbers,
     source_recall,
 )
 from stages.plumbing.files import replacing_folder, write_json
-from stages.plumbing.model_params import Judges
+from stages.plumbing.model_params import Judges, LaionClapJudges
 from stages.plumbing.params import load_params
 from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
@@ -48,24 +51,28 @@ def main() -> None:
     be_deterministic(params.seed)
     rows = accepted_clips("train")
     sources = sorted({source for row in rows for source in row["sources"]})
-    mels = judge_mels(read_waveforms(rows))
+    waveforms = read_waveforms(rows)
+    mels = judge_mels(waveforms)
     work = work_folder("judges")
     curves = {}
+    config: dict[str, Any] = {
+        "sources": sources,
+        "channels": params.classifier_channels,
+        "embedding_dim": params.classifier_embedding_dim,
+    }
     with replacing_folder(JUDGES) as folder:
-        write_vocabulary(folder / "vocab.txt", word_pieces(row["caption"] for row in rows))
-        clap = train_scorer_clap(rows, mels, Tokenizer(folder / "vocab.txt"), params, work)
-        save_file(clap.last, folder / "clap.safetensors")
-        curves["scorer_clap"] = clap.curve
+        if params.clap == "laion_clap":
+            convert_scorer(folder, params.weights, waveforms, params.distance_dimensions)
+        else:
+            write_vocabulary(folder / "vocab.txt", word_pieces(row["caption"] for row in rows))
+            clap = train_scorer_clap(rows, mels, Tokenizer(folder / "vocab.txt"), params, work)
+            save_file(clap.last, folder / CLAP)
+            config["clap_embedding_dim"] = params.clap_embedding_dim
+            curves["scorer_clap"] = clap.curve
         if sources:
             classifier = train_classifier(rows, mels, sources, params, work)
             save_file(classifier.last, folder / "classifier.safetensors")
             curves["classifier"] = classifier.curve
-        config = {
-            "sources": sources,
-            "channels": params.classifier_channels,
-            "embedding_dim": params.classifier_embedding_dim,
-            "clap_embedding_dim": params.clap_embedding_dim,
-        }
         write_json(folder / "config.json", config)
     metrics = report(accepted_clips("test"))
     write_json("metrics/judges.json", metrics)
@@ -73,7 +80,9 @@ def main() -> None:
     log_stage("judges", params, metrics, curves)
 
 
-def train_classifier(rows: list[Row], mels: Tensor, sources: list[str], params: Judges, work: Path) -> Trained:
+def train_classifier(
+    rows: list[Row], mels: Tensor, sources: list[str], params: Judges | LaionClapJudges, work: Path
+) -> Trained:
     """Cross-entropy against the clip's sources; a clip of two sources is half of each."""
     schedule = params.classifier_training
     classifier = SourceClassifier(params.classifier_channels, params.classifier_embedding_dim, len(sources))
@@ -124,20 +133,21 @@ def train_scorer_clap(rows: list[Row], mels: Tensor, tokenizer: Tokenizer, param
 
 @torch.no_grad()
 def report(rows: list[Row]) -> dict[str, float]:
-    """Accuracy of the classifier and retrieval by the scorer CLAP on real test clips."""
-    mels = judge_mels(read_waveforms(rows))
-    clap, tokenizer = load_scorer_clap()
-    text = embed_captions(clap, tokenizer([row["caption"] for row in rows]))
-    audio = embed_clips(clap, mels)
+    """Accuracy of the classifier and retrieval by the CLAP on real test clips."""
+    waveforms = read_waveforms(rows)
+    mels = judge_mels(waveforms)
+    scorer = load_scorer()
+    text, audio = scorer.embed_texts([row["caption"] for row in rows]), scorer.embed_audio(waveforms)
     keys = [whole_key(row) for row in rows]
     metrics: dict[str, float] = {"test_clips": len(rows)}
     judge = load_classifier()
     if judge is not None:
         classifier, sources = judge
-        truth = [[sources.index(source) for source in row["sources"]] for row in rows]
-        recalls = source_recall(classifier(mels), truth)
-        metrics["source_accuracy"] = round(sum(recalls) / len(recalls), 4)
-        metrics["source_accuracy_chance"] = round(sum(map(len, truth)) / len(rows) / len(sources), 4)
+        truth = source_numbers(rows, sources)
+        recalls = [recall for recall in source_recall(classifier(mels), truth) if recall == recall]
+        if recalls:
+            metrics["source_accuracy"] = round(sum(recalls) / len(recalls), 4)
+            metrics["source_accuracy_chance"] = round(sum(map(len, truth)) / len(recalls) / len(sources), 4)
     for k in (1, 10):
         metrics[f"text_to_audio_recall_at_{k}"] = round(recall_at(text, audio, k, keys), 4)
     metrics["clap_score_matched"] = round(float((text * audio).sum(dim=1).mean()), 4)

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from stages.evaluation.clap_scorer import convert_scorer, load_scorer, principal_directions
+from stages.evaluation.scoring import Judges, SystemClips, score_clips
+from stages.plumbing.files import write_json
 from stages.towers.clap import token_counts
-from stages.towers.laion_clap import read_laion_clap, read_laion_weights, read_roberta_tower
+from stages.towers.laion_clap import (
+    ROBERTA_WIDTH,
+    build_laion_clap,
+    find_laion_clap,
+    read_laion_clap,
+    read_laion_weights,
+    read_roberta_tower,
+)
 from stages.towers.published import convert_encoders
 from stages.towers.roberta import PADDING, RobertaTokenizer, RobertaTower
 from stages.towers.store import load_clap
@@ -17,7 +30,7 @@ from tests.test_pretrained import published  # noqa: F401 - a fixture
 from tests.test_towers import published_imagebind
 
 CONFIG = {
-    "vocab_size": 60,
+    "vocab_size": 59,
     "hidden_size": 64,
     "num_hidden_layers": 2,
     "num_attention_heads": 1,
@@ -43,9 +56,12 @@ def tower():
 
 @pytest.fixture
 def tokenizer_folder(tmp_path):
-    folder = tmp_path / "roberta-base"
+    return write_tokenizer(tmp_path / "roberta-base")
+
+
+def write_tokenizer(folder):
     folder.mkdir()
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", *LETTERS, *(f"Ġ{letter}" for letter in LETTERS), "do", "dog"]
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *LETTERS, *(f"Ġ{letter}" for letter in LETTERS), "do", "dog", "<mask>"]
     (folder / "vocab.json").write_text(json.dumps({piece: number for number, piece in enumerate(pieces)}))
     (folder / "merges.txt").write_text("#version: 0.2\nd o\ndo g\n")
     return folder
@@ -99,47 +115,29 @@ def test_it_steers_instead_where_the_preset_says_so(tower, tokenizer_folder, pub
     tokens = tokenizer(["dog"])
     with torch.no_grad():
         assert torch.equal(clap.token_features(tokens), tower(tokens))
+    (tokenizer_folder / "vocab.json").write_text(json.dumps({"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4}))
+    (tokenizer_folder / "merges.txt").write_text("#version: 0.2\n")
+    with pytest.raises(ValueError, match=r"roberta-base: 6 words where the checkpoint has 59; take roberta-base's"):
+        convert_encoders(tmp_path / "encoders", published, published_imagebind()[0], "laion_clap")
+
+
+def write_laion_clap(folder, width=96):
+    """A checkpoint of random weights in the published format below `folder`, with RoBERTa's tokenizer beside it."""
+    torch.manual_seed(0)
+    sizes = {**CONFIG, "hidden_size": ROBERTA_WIDTH, "num_attention_heads": 12}
+    state = {f"module.{name}": value for name, value in build_laion_clap(width, sizes).state_dict().items()}
+    state["module.text_branch.embeddings.position_ids"] = torch.arange(514)[None]
+    (folder / "laion_clap").mkdir(parents=True, exist_ok=True)
+    torch.save({"epoch": np.int64(3), "state_dict": state}, folder / "laion_clap/630k-audioset-best.pt")
+    write_tokenizer(folder / "roberta-base")
+    return state
 
 
 @pytest.mark.slow
-def test_both_towers_of_a_checkpoint_embed_to_length_one(tmp_path):
-    import types
-
-    from transformers import RobertaConfig, RobertaModel
-
-    from stages.towers.laion_clap import _module
-    from stages.towers.roberta import ROBERTA
-
-    torch.manual_seed(0)
-    module = _module("model")
-    small = RobertaConfig(**{**CONFIG, "hidden_size": 768, "num_attention_heads": 12}, **ROBERTA)
-    module.RobertaModel = types.SimpleNamespace(from_pretrained=lambda _name: RobertaModel(small))
-    audio: dict[str, object] = {
-        "audio_length": 1024,
-        "clip_samples": 480_000,
-        "mel_bins": 64,
-        "sample_rate": 48_000,
-        "window_size": 1024,
-    }
-    audio |= {
-        "hop_size": 480,
-        "fmin": 50,
-        "fmax": 14_000,
-        "class_num": 527,
-        "model_type": "HTSAT",
-        "model_name": "tiny",
-    }
-    text: dict[str, object] = {
-        "context_length": 77,
-        "vocab_size": 49408,
-        "width": 512,
-        "heads": 8,
-        "layers": 12,
-        "model_type": "roberta",
-    }
-    state = {f"module.{name}": value for name, value in module.CLAP(768, audio, text).state_dict().items()}
-    torch.save({"epoch": np.int64(3), "state_dict": state}, tmp_path / "x.pt")
-    clap = read_laion_clap(tmp_path / "x.pt")
+@pytest.mark.parametrize("width", [96, 128], ids=["HTSAT-tiny", "HTSAT-base"])
+def test_both_towers_of_a_checkpoint_embed_to_length_one(tmp_path, width):
+    state = write_laion_clap(tmp_path, width)
+    clap = read_laion_clap(tmp_path / "laion_clap/630k-audioset-best.pt")
     with torch.no_grad():
         heard = clap.embed_audio(torch.randn(2, 48_000) / 10)
         read = clap.embed_texts(torch.tensor([[0, 5, 6, 2] + [PADDING] * 73]))
@@ -149,3 +147,52 @@ def test_both_towers_of_a_checkpoint_embed_to_length_one(tmp_path):
     torch.save({"state_dict": state}, tmp_path / "x.pt")
     with pytest.raises(ValueError, match=r"1 missing \(audio_projection\.2\.bias\)"):
         read_laion_clap(tmp_path / "x.pt")
+
+
+@pytest.mark.slow
+def test_it_scores_clips_where_the_preset_says_so(tmp_path):
+    write_laion_clap(tmp_path / "weights")
+    (tmp_path / "judges").mkdir()
+    clips = torch.randn(5, 16_000, generator=torch.Generator().manual_seed(0)) / 10
+    convert_scorer(tmp_path / "judges", tmp_path / "weights", clips, 64)
+    write_json(tmp_path / "judges/config.json", {"sources": []})
+    scorer = load_scorer(tmp_path / "judges")
+    reference = read_laion_clap(tmp_path / "weights/laion_clap/630k-audioset-best.pt")
+    rows: list[dict[str, Any]] = [
+        {"id": str(place), "caption": caption, "sources": [], "attributes": {}}
+        for place, caption in enumerate(["dog", "a dog", "do"])
+    ]
+    scores = score_clips(SystemClips(rows, [0, 0, 0], clips[:3]), Judges(scorer, None, [], {}))
+    with torch.no_grad():
+        text = reference.embed_texts(RobertaTokenizer(tmp_path / "judges")([row["caption"] for row in rows]))
+        audio = reference.embed_audio(clips[:3])
+    assert scores.values["clap_score"] == pytest.approx((text * audio).sum(dim=1).tolist(), abs=1e-6)
+    # Four directions tell five training clips apart, and keep their distances.
+    assert scores.embeddings.shape == (3, 4)
+    assert torch.allclose(torch.pdist(scores.embeddings), torch.pdist(audio), atol=1e-5)
+    (tmp_path / "weights/roberta-base/vocab.json").write_text('{"a": 1}')
+    with pytest.raises(ValueError, match="no tokenizer of RoBERTa's kind"):
+        convert_scorer(tmp_path / "judges", tmp_path / "weights", clips, 64)
+
+
+@given(st.integers(2, 12), st.integers(3, 8), st.integers(1, 8))
+def test_directions_are_those_of_the_greatest_variance(clips, dimensions, most):
+    embeddings = torch.randn(clips, dimensions, generator=torch.Generator().manual_seed(clips)) * torch.arange(
+        1, dimensions + 1
+    )
+    directions = principal_directions(embeddings, most)
+    kept = directions.shape[1]
+    assert kept == min(most, clips - 1, dimensions)
+    assert torch.allclose(directions.T @ directions, torch.eye(kept), atol=1e-5)
+    spread = torch.linalg.eigvalsh(torch.cov(embeddings.T)).flip(0)[:kept]
+    assert torch.allclose((embeddings @ directions).var(dim=0), spread, rtol=1e-3, atol=1e-3)
+
+
+def test_one_checkpoint_has_to_be_there(tmp_path):
+    with pytest.raises(ValueError, match=r"none of 630k-audioset-best\.pt, .* there; `bind-an-audio weights`"):
+        find_laion_clap(tmp_path)
+    (tmp_path / "630k-best.pt").touch()
+    assert find_laion_clap(tmp_path).name == "630k-best.pt"
+    (tmp_path / "630k-audioset-best.pt").touch()
+    with pytest.raises(ValueError, match=r"630k-audioset-best\.pt and 630k-best\.pt there; keep the one to use"):
+        find_laion_clap(tmp_path)

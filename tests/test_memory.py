@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
@@ -20,6 +22,19 @@ def test_components_have_their_published_numbers_of_parameters(monkeypatch, caps
     assert counts["in all"] == sum(counts.values()) // 2
     commands.main(["memory", "--count"])
     assert "| U-Net | 160,223,684 | 0.64 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.environ.get("BIND_AN_AUDIO_FULL_SIZE") != "1", reason="BIND_AN_AUDIO_FULL_SIZE=1 runs it: 20 GiB, 5 minutes"
+)
+def test_every_step_at_full_size_fits_a_gpu_of_16_gb(capsys):
+    commands.main(["memory"])
+    _, training, inference = capsys.readouterr().out.strip().split("\n\n")
+    lines = [line for table in (training, inference) for line in table.splitlines()[2:] if line.startswith("|")]
+    assert len(lines) == 9
+    for line in lines:
+        assert 1 < float(line.split("|")[-2]) < 14, line
 
 
 def test_the_peak_is_what_is_held_at_once():

@@ -77,6 +77,10 @@ def test_every_parameter_file_validates(file):
         ("backbone.attention_heads", 5, ["backbone:", "attention_heads=5"]),
         ("codec.source", "bought", ["codec.source: trained or pretrained", "'bought'"]),
         ("codec.source", "pretrained", ["codec.seed: unknown key"]),
+        ("judges.clap", "bought", ["judges.clap: trained or laion_clap", "'bought'"]),
+        ("judges.clap", "laion_clap", ["judges.distance_dimensions: missing"]),
+        ("judges.clap_embeding_dim", 3, ["judges.clap_embeding_dim: unknown key", "did you mean clap_embedding_dim?"]),
+        ("judges", None, ["judges"]),
         ("backbone.ema_decoy", 0.5, ["backbone.ema_decoy: unknown key", "did you mean ema_decay?"]),
         ("sample.guidance_scale", 0.5, ["sample.guidance_scale:", "0.5"]),
     ],
@@ -92,6 +96,34 @@ def test_both_training_lengths_of_a_cannot_be_zero(changed, tmp_path):
     whole["train_a"]["stage_2"]["epochs"] = 0
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(whole))
     assert "train_a: stage_1.epochs and stage_2.epochs are both 0" in complaint(tmp_path / "params.yaml")
+
+
+def test_a_judge_does_not_score_what_it_conditioned(tmp_path):
+    whole = yaml.safe_load((ROOT / "presets/full.yaml").read_text(encoding="utf-8"))
+    whole["encoders"]["clap"] = "laion_clap"
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(whole))
+    assert "params.yaml: judges.clap and encoders.clap are both laion_clap" in complaint(tmp_path / "params.yaml")
+
+
+def test_a_published_backbone_wants_what_it_was_trained_on(tmp_path):
+    full, small = (yaml.safe_load((ROOT / f"presets/{name}.yaml").read_text()) for name in ("full", "smoke"))
+    file = tmp_path / "params.yaml"
+    laion = {**full["encoders"], "clap": "laion_clap"}
+    for changes, words in (
+        ({"encoders": laion, "judges": small["judges"]}, "reads Make-An-Audio's own text features"),
+        ({"encoders": small["encoders"]}, "set encoders.source: pretrained and encoders.clap: make_an_audio"),
+        ({"codec": small["codec"]}, "set codec.source: pretrained, or train a backbone"),
+    ):
+        file.write_text(yaml.safe_dump({**full, **changes}))
+        assert (
+            f"params.yaml: backbone.source is pretrained: it {'denoises' if 'codec' in changes else 'reads'}"
+            in complaint(file)
+        )
+        assert words in complaint(file)
+    file.write_text(
+        yaml.safe_dump({**full, "encoders": laion, "judges": small["judges"], "backbone": small["backbone"]})
+    )
+    load_params(file)
 
 
 def test_a_missing_value_is_named(changed):

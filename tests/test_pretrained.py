@@ -26,6 +26,7 @@ from stages.synthesis.store import load_codec, load_unet
 from stages.towers import imagebind as ib
 from stages.towers.published import convert_encoders, read_text_tower
 from stages.towers.store import load_clap, load_imagebind, load_imagebind_audio
+from tests.golden_weights import drawn_weights
 from tests.test_towers import published_imagebind
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -34,8 +35,9 @@ GOLDEN = Path(__file__).parent / "golden"
 def make_an_audio_state():
     """The small reference weights under the prefixes of a whole checkpoint, as the published one is laid out."""
     state: dict[str, torch.Tensor] = {}
-    for name in ("maa_unet_small_state", "maa_vae_small_state", "maa_clap_text_tiny_state"):
-        state |= {key: value.float() for key, value in load_file(GOLDEN / f"{name}.safetensors").items()}
+    state |= drawn_weights("maa_unet_small_state") | drawn_weights("maa_vae_small_state")
+    text = load_file(GOLDEN / "maa_clap_text_tiny_state.safetensors")
+    state |= {key: value.float() for key, value in text.items()}
     state["scale_factor"] = torch.tensor(0.3)
     state["betas"] = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     state["cond_stage_model.caption_encoder.base.embeddings.position_ids"] = torch.arange(96)[None]
@@ -198,7 +200,7 @@ def test_what_is_no_weights_is_one_line(tmp_path):
 
 def test_a_checkpoint_is_taken_apart(published):
     parts = read_make_an_audio(published / "maa1_full.ckpt")
-    assert len(parts.unet) == len(load_file(GOLDEN / "maa_unet_small_state.safetensors"))
+    assert len(parts.unet) == len(drawn_weights("maa_unet_small_state"))
     assert parts.scale_factor == pytest.approx(0.3)
     read_unet(parts.unet, 4, "x")
     read_vae(parts.vae, "x")

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import yaml
+from safetensors.torch import load_file
 
-from stages.commands.rehearse import main, prepare_folder, rehearse
+from stages.commands.rehearse import ROOT, main, prepare_folder, rehearse, run_once
+from stages.towers.laion_clap import ROBERTA_WIDTH
+from tests.test_laion_clap import write_laion_clap
 from tests.test_pretrained import published  # noqa: F401 - a fixture
 from tests.test_towers import published_imagebind
 
 
 @pytest.mark.slow
-def test_every_stage_of_the_full_preset_runs_on_published_files(published, tmp_path):  # noqa: F811
+def test_every_stage_of_the_full_preset_runs_on_published_files(published, tmp_path, capfd):  # noqa: F811
     folder = tmp_path / "rehearsal"
     size = published_imagebind()[0].model_dump()
     prepare_folder(
@@ -27,16 +31,61 @@ def test_every_stage_of_the_full_preset_runs_on_published_files(published, tmp_p
         train_b={"width": 16, "blocks": 1, "heads": 2},
     )
     (folder / "weights").symlink_to(published)
-    rows = rehearse(folder)
-    assert [row[0] for row in rows][-1] == "generate"
+    (folder / "measured.json").write_text('[["weights", 1.0, 0.5]]')
+    # What fails is tried again by the same command, and what was done is not.
+    checkpoint = published / "laion_clap/630k-audioset-best.pt"
+    with pytest.raises(ValueError, match=r"judges: ended in the rehearsal with exit code 1.* goes on from there"):
+        rehearse(folder)
+    assert "none of 630k-audioset-best.pt" in capfd.readouterr().err
+    write_laion_clap(published)
+    assert checkpoint.is_file()
+    main(argparse.Namespace(folder=folder, keep=True))
+    shown = capfd.readouterr().out
+    assert "encoders: done before" in shown
+    assert "judges: done before" not in shown
+    assert shown.strip().splitlines()[-1].startswith("| all |")
+    assert [row[0] for row in json.loads((folder / "measured.json").read_text())][-1] == "generate"
     samples, rate = soundfile.read(folder / "clip.wav")
     assert len(samples) == 10 * rate == 160_000
     encoders = json.loads((folder / "metrics/encoders.json").read_text())
     assert 0 <= encoders["image_to_audio_recall_at_10"] <= 1
+    assert -1 <= json.loads((folder / "metrics/judges.json").read_text())["clap_score_matched"] <= 1
     assert json.loads((folder / "metrics/train_a.json").read_text())["updates"] == 4
     assert json.loads((folder / "metrics/backbone.json").read_text())["parameters"] > 1e6
     config = json.loads((folder / "models/codec/config.json").read_text())
     assert (config["latent_shape"], round(config["scale_factor"], 4)) == ([4, 10, 20], 0.3)
+
+
+@pytest.mark.slow
+def test_experiment_b_learns_laion_claps_token_features_instead(published, tmp_path):  # noqa: F811
+    folder = tmp_path / "rehearsal"
+    prepare_folder(folder)
+    write_laion_clap(published)
+    (folder / "weights").symlink_to(published)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    small = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
+    params |= {name: small[name] for name in ("judges", "codec", "backbone", "train_b")}
+    params["prepare"]["clip_seconds"] = small["prepare"]["clip_seconds"]
+    params["encoders"] |= {"clap": "laion_clap", "imagebind": published_imagebind()[0].model_dump()}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for stage in ("prepare", "decompose", "images", "quality", "encoders", "codec", "backbone", "embed", "train_b"):
+        run_once(stage, folder, f"stages.{stage}")
+    config = json.loads((folder / "models/experiment_b/config.json").read_text())
+    tokens = load_file(folder / "data/embeddings/train.safetensors")
+    assert config["width"] == small["train_b"]["width"]
+    assert load_file(folder / "models/experiment_b/best.safetensors")["generator.mean_tokens"].shape == (
+        77,
+        ROBERTA_WIDTH,
+    )
+    assert any(value.shape[1:] == (77, ROBERTA_WIDTH) for value in tokens.values())
+    assert json.loads((folder / "metrics/train_b.json").read_text())["best_validation_diffusion_loss"] > 0
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "kept.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is there already and holds no rehearsal"):
+        main(argparse.Namespace(folder=tmp_path, keep=False))
+    assert (tmp_path / "kept.txt").read_text() == "mine"
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from stages.evaluation.scorers import (
     embed_captions,
     embed_clips,
     judge_mels,
+    source_numbers,
     source_recall,
 )
 from stages.evaluation.scoring import ClipScores, Judges, SystemClips, adherence_by_attribute, mean_over, summarize
@@ -40,6 +41,19 @@ def scores(values: list[float], held_out: list[bool], adherence: list[float] | N
 def test_source_recall_counts_each_source_of_a_composition():
     logits = torch.tensor([[5.0, 1.0, 0.0], [5.0, 4.0, 0.0], [5.0, 0.0, 4.0], [0.0, 1.0, 2.0]])
     assert source_recall(logits, [[0], [0, 1], [0, 1], [0]]) == [1.0, 1.0, 0.5, 0.0]
+
+
+def test_a_source_that_no_training_clip_had_counts_neither_way():
+    rows: list[dict[str, Any]] = [{"sources": ["bell"]}, {"sources": ["clock"]}, {"sources": ["rain", "clock"]}]
+    truth = source_numbers(rows, ["bell", "rain"])
+    assert truth == [[0], [], []]
+    recalls = source_recall(torch.tensor([[1.0, 0.0]] * 3), truth)
+    assert recalls[0] == 1.0
+    assert all(math.isnan(recall) for recall in recalls[1:])
+    one = scores([0.1, 0.9] * 4, [False] * 8)
+    real = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
+    one.values["source_accuracy"] = [math.nan] * 8
+    assert "source_accuracy" not in summarize(one, real, draws=20, seed=0)
 
 
 def test_judge_mels_have_256_frames_whatever_the_length():
@@ -151,8 +165,8 @@ def test_confusions_are_of_clips_of_one_source_by_the_judges_highest_logit():
 
     rows = [{"sources": ["bell"]}, {"sources": ["bell", "rain"]}, {"sources": ["rain"]}]
     clips = SystemClips(rows, [0, 0, 0], torch.zeros(3, 20_480))
-    tokenizer: Any = None
-    judges = Judges(None, tokenizer, SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
+    clap: Any = None
+    judges = Judges(clap, SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
     expected = [{"actual": "bell", "predicted": "rain"}, {"actual": "rain", "predicted": "rain"}]
     assert confusion_rows(clips, judges) == expected
-    assert confusion_rows(clips, Judges(None, tokenizer, None, [], {})) == []
+    assert confusion_rows(clips, Judges(clap, None, [], {})) == []

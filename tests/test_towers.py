@@ -23,6 +23,7 @@ from stages.towers.clap import Clap, TextTower, Tokenizer, token_counts, word_pi
 from stages.towers.contrastive import contrastive_loss, equal_pairs, hard_partners, key_codes, with_hard_partners
 from stages.towers.published import imagebind_weights, read_text_tower
 from stages.towers.store import load_imagebind, load_trained_clap, save_encoders
+from tests.golden_weights import imagebind_weights_and_config
 
 GOLDEN = Path(__file__).parent / "golden"
 SMOKE = load_params(Path(__file__).parent.parent / "presets/smoke.yaml").encoders
@@ -57,16 +58,14 @@ def test_text_tower_is_built_from_its_weights_alone():
 
 
 def published_imagebind() -> tuple[ImageBindSize, dict[str, torch.Tensor]]:
-    path = GOLDEN / "imagebind_tiny_state.safetensors"
-    with safe_open(path, framework="pt") as file:
-        config = json.loads(file.metadata()["config"])
+    weights, config = imagebind_weights_and_config()
     towers = {
         name: TowerSize(
             width=config[f"{name}_embed_dim"], blocks=config[f"{name}_num_blocks"], heads=config[f"{name}_num_heads"]
         )
         for name in ("text", "vision", "audio")
     }
-    return ImageBindSize(embedding_dim=config["out_embed_dim"], patch=14, **towers), load_file(path)
+    return ImageBindSize(embedding_dim=config["out_embed_dim"], patch=14, **towers), weights
 
 
 def test_imagebind_is_the_published_one():

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -18,12 +21,12 @@ from stages.training.diffusion import (
     random_diffusion_loss,
     timestep_weights,
 )
-from stages.training.loop import learning_rate_factor, train
+from stages.training.loop import build_optimizer, learning_rate_factor, train
 
 
-def fresh_network() -> nn.Sequential:
+def fresh_network(width: int = 16) -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Dropout(0.1), nn.Linear(16, 1))
+    return nn.Sequential(nn.Linear(4, width), nn.Tanh(), nn.Dropout(0.1), nn.Linear(width, 1))
 
 
 INPUTS = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
@@ -38,8 +41,15 @@ class KilledError(Exception):
     pass
 
 
-def run(work, killed_at: int | None = None, ema_decay: float = 0.0, updates: int = 60):
-    network = fresh_network()
+def run(
+    work,
+    killed_at: int | None = None,
+    ema_decay: float = 0.0,
+    updates: int = 60,
+    optimizer_name: str = "adamw",
+    width: int = 16,
+):
+    network = fresh_network(width)
 
     def loss(update: int) -> torch.Tensor:
         if update == killed_at:
@@ -63,6 +73,7 @@ def run(work, killed_at: int | None = None, ema_decay: float = 0.0, updates: int
         validate=validate,
         best_by="validation_loss",
         ema_decay=ema_decay,
+        optimizer_name=optimizer_name,
     )
 
 
@@ -224,3 +235,90 @@ def test_compute_is_counted_for_forward_and_backward():
     counted = teraflops_per_update(network, lambda update: network(torch.ones(5, 10)).sum())
     assert counted * 1e12 == pytest.approx(2 * (2 * 5 * 10 * 20))
     assert network.weight.grad is None
+
+
+class CountingUnet(nn.Module):
+    """Predicts a noise that depends on everything it is given; remembers how much it was given at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: list[int] = []
+
+    def forward(self, latents, timesteps, encoder_hidden_states):
+        self.seen.append(len(latents))
+        given = encoder_hidden_states.mean(dim=(1, 2)) + timesteps / 1000
+        return SimpleNamespace(sample=latents * given[:, None, None, None])
+
+
+def test_many_validation_clips_are_measured_a_piece_at_a_time_and_weigh_alike(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    latents, context = torch.randn(300, 1, 2, 3, generator=generator), torch.randn(300, 2, 4, generator=generator)
+    unet = CountingUnet()
+    in_pieces = fixed_diffusion_loss(unet, latents, context, draws=2)
+    assert unet.seen == [128, 128, 44] * 2
+    monkeypatch.setattr("stages.training.diffusion.PIECE", 1000)
+    assert in_pieces == pytest.approx(fixed_diffusion_loss(unet, latents, context, draws=2), rel=1e-6)
+
+
+def same(first, second) -> bool:
+    return first.curve == second.curve and all(torch.equal(first.last[name], second.last[name]) for name in first.last)
+
+
+def test_a_killed_run_with_8_bit_moments_ends_with_the_same_bytes(tmp_path, monkeypatch):
+    pytest.importorskip("bitsandbytes", reason='`pip install -e ".[gpu]"` runs it')
+    monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
+    # Tensors of fewer than 4,096 numbers keep moments of 32 bits.
+    options: dict[str, Any] = {"updates": 20, "optimizer_name": "adamw_8bit", "width": 4096}
+    whole = run(tmp_path / "whole", **options)
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", killed_at=7, **options)
+    tensors, _ = load_checkpoint(tmp_path / "killed/test.safetensors")
+    assert tensors["optimizer"]["0.state1"].dtype == torch.uint8
+    assert same(run(tmp_path / "killed", **options), whole)
+    assert not same(run(tmp_path / "32 bits", updates=20, width=4096), whole)
+
+
+class HidingOptimizer(torch.optim.SGD):
+    """Momentum, its state kept as bitsandbytes keeps it: a Python number of steps, tensors hidden and tables shared."""
+
+    table = torch.arange(4.0)
+
+    def step(self, closure=None):
+        for parameter in self.param_groups[0]["params"]:
+            state = self.state[parameter]
+            state.setdefault("step", 0)
+            assert isinstance(state["step"], int)
+            state["step"] += 1
+            state.setdefault("state1", torch.zeros_like(parameter))
+            state.setdefault("table", self.table)
+            state["state1"].mul_(0.9).add_(parameter.grad)
+            parameter.data -= self.param_groups[0]["lr"] / state["step"] * state["state1"]
+
+    def state_dict(self):
+        told = super().state_dict()
+        hidden = {index: {"hidden": {**named}} for index, named in told["state"].items()}
+        return {**told, "state": hidden}
+
+
+def test_moments_that_an_optimizer_hides_are_kept_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
+    monkeypatch.setattr(
+        "stages.training.loop.build_optimizer",
+        lambda _name, parameters, rate, _decay: HidingOptimizer(parameters, lr=rate),
+    )
+    whole = run(tmp_path / "whole", updates=20)
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", killed_at=7, updates=20)
+    assert same(run(tmp_path / "killed", updates=20), whole)
+
+
+def test_an_optimizer_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    with pytest.raises(ValueError, match=r'adamw_8bit needs bitsandbytes; `pip install -e "\.\[gpu\]"`, or take adamw'):
+        build_optimizer("adamw_8bit", list(fresh_network().parameters()), 0.1, 0.01)
+
+
+def test_an_optimizer_on_another_device_is_one_line():
+    pytest.importorskip("bitsandbytes", reason='`pip install -e ".[gpu]"` runs it')
+    with pytest.raises(ValueError, match="adamw_8bit does not run on meta; set BIND_AN_AUDIO_DEVICE to cuda or cpu"):
+        build_optimizer("adamw_8bit", list(nn.Linear(2, 2, device="meta").parameters()), 0.1, 0.01)

@@ -7,8 +7,10 @@ from safetensors.torch import load_file
 
 from stages.plumbing.model_params import Backbone, Schedule
 from stages.pretrained.fitting import without_prefix
-from stages.synthesis.make_an_audio import read_unet, unet_config, unet_weights
+from stages.synthesis.make_an_audio import read_unet, unet_config
 from stages.synthesis.unet import build_unet
+from tests.golden_weights import digest, drawn_weights
+from tests.latent_diffusion import unet_shapes
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = Backbone(
@@ -24,12 +26,13 @@ SMALL = Backbone(
     ema_decay=0.99,
     training=Schedule(updates=1, batch_size=1, learning_rate=1e-3),
 )
+FULL = {"channels": [320, 640], "layers_per_block": 2, "attention_heads": 8}
 
 
 def make_an_audio_unet():
-    """The U-Net of Make-An-Audio's small reference weights."""
+    """The class that is trained here, with Make-An-Audio's small reference weights."""
     unet = build_unet(SMALL, latent_channels=4, context_dim=32)
-    unet.load_state_dict(unet_weights(load_file(GOLDEN / "maa_unet_small_state.safetensors"), SMALL.layers_per_block))
+    unet.load_state_dict(read_unet(published_unet(), 4, "golden").state_dict())
     return unet.eval()
 
 
@@ -57,24 +60,13 @@ def test_every_level_reads_the_context():
     assert float(context.grad.abs().sum()) > 0
 
 
-def test_every_published_weight_has_its_place_at_full_size():
-    shapes = json.loads((GOLDEN / "maa_full_shapes.json").read_text())
-    published = unet_weights({name: torch.empty(shape, device="meta") for name, shape in shapes.items()}, 2)
-    size = {"channels": [320, 640], "layers_per_block": 2, "attention_heads": 8}
-    with torch.device("meta"):
-        unet = build_unet(SMALL.model_copy(update=size), latent_channels=4, context_dim=1024)
-    assert {name: value.shape for name, value in published.items()} == {
-        name: value.shape for name, value in unet.state_dict().items()
-    }
-
-
-def test_a_checkpoint_without_a_unet_is_refused():
-    with pytest.raises(ValueError, match="no weights named"):
-        unet_weights({"first_stage_model.decoder.conv_in.bias": torch.zeros(1)}, 2)
-
-
 def published_unet():
-    return without_prefix(load_file(GOLDEN / "maa_unet_small_state.safetensors"), "model.diffusion_model.")
+    return without_prefix(drawn_weights("maa_unet_small_state"), "model.diffusion_model.")
+
+
+@pytest.mark.parametrize("name", ["maa_unet_small_state", "maa_vae_small_state"])
+def test_the_weights_are_those_that_the_reference_ran_with(name):
+    assert digest(drawn_weights(name)) == json.loads((GOLDEN / f"{name}.json").read_text())["sha256"]
 
 
 def test_sizes_are_read_off_the_weights():
@@ -90,50 +82,49 @@ def test_every_published_unet_weight_has_its_place_at_full_size():
     published = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     with torch.device("meta"):
         unet = read_unet(without_prefix(published, "model.diffusion_model."), 8, "golden")
+        trained = build_unet(SMALL.model_copy(update=FULL), latent_channels=4, context_dim=1024)
+    assert shapes_of(unet) == shapes_of(trained)
     assert len(unet.state_dict()) == 434
     assert sum(value.numel() for value in unet.state_dict().values()) == 160_223_684
 
 
-def ldm_shapes(channels, layers, attends, depth, context):
-    """Names and shapes of latent diffusion's U-Net, as far as sizes are read off them."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "input_blocks.0.0.weight": (channels[0], 4, 3, 3),
-        "out.2.weight": (4, channels[0], 3, 3),
-    }
-    block = 1
-    for level, width in enumerate(channels):
-        for _ in range(layers):
-            shapes[f"input_blocks.{block}.0.out_layers.3.weight"] = (width, width, 3, 3)
-            shapes[f"input_blocks.{block}.0.emb_layers.1.weight"] = (width, 4 * channels[0])
-            if attends[level]:
-                shapes[f"input_blocks.{block}.1.norm.weight"] = (width,)
-            block += 1
-        if level + 1 < len(channels):
-            shapes[f"input_blocks.{block}.0.op.weight"] = (width, width, 3, 3)
-            block += 1
-    for number in range(depth):
-        name = f"middle_block.1.transformer_blocks.{number}.attn2.to_k.weight"
-        shapes[name] = (channels[-1], context)
-    shapes["middle_block.1.proj_in.weight"] = (channels[-1], channels[-1], 1, 1)
-    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+def shapes_of(unet):
+    return {name: value.shape for name, value in unet.state_dict().items()}
 
 
-@pytest.mark.parametrize(
-    ("channels", "layers", "attends", "depth"),
-    [
-        ((32, 64, 128), 1, (False, True, True), 1),
-        ((64,), 3, (True,), 2),
-        ((32, 32), 2, (True, False), 1),
-        ((32, 64, 64, 96), 3, (False, False, False, True), 3),
-    ],
-)
-def test_any_widths_depths_and_attention_levels_are_recognised(channels, layers, attends, depth):
-    config = unet_config(ldm_shapes(channels, layers, attends, depth, 24), 4, "made up")
-    assert config["block_out_channels"] == channels
-    assert config["layers_per_block"] == layers
-    assert [name == "CrossAttnDownBlock2D" for name in config["down_block_types"]] == list(attends)
-    assert [name == "CrossAttnUpBlock2D" for name in config["up_block_types"]] == list(attends)[::-1]
-    assert (config["transformer_layers_per_block"], config["cross_attention_dim"]) == (depth, 24)
+OTHER_SIZES = [
+    {"channels": (32, 64, 128), "layers": 1, "attends": (False, True, True), "depth": 1, "context": 24},
+    {"channels": (64,), "layers": 3, "attends": (True,), "depth": 2, "context": 24, "scale_shift": True},
+    {"channels": (32, 32), "layers": 2, "attends": (True, False), "depth": 1, "context": 16, "linear": True},
+    {"channels": (32, 64, 64, 96), "layers": 3, "attends": (False, False, False, True), "depth": 3, "context": 8},
+]
+
+
+@pytest.mark.parametrize("size", OTHER_SIZES, ids=lambda size: "-".join(map(str, size["channels"])))
+def test_any_widths_depths_and_attention_levels_are_recognised(size):
+    config = unet_config(
+        {name: torch.empty(shape, device="meta") for name, shape in unet_shapes(**size).items()}, 4, "x"
+    )
+    assert config["block_out_channels"] == size["channels"]
+    assert config["layers_per_block"] == size["layers"]
+    assert [name == "CrossAttnDownBlock2D" for name in config["down_block_types"]] == list(size["attends"])
+    assert [name == "CrossAttnUpBlock2D" for name in config["up_block_types"]] == list(size["attends"])[::-1]
+    assert (config["transformer_layers_per_block"], config["cross_attention_dim"]) == (size["depth"], size["context"])
+
+
+@pytest.mark.parametrize("size", OTHER_SIZES, ids=lambda size: "-".join(map(str, size["channels"])))
+def test_every_weight_goes_where_diffusers_own_converter_puts_it(size):
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+
+    weights = {name: torch.full(shape, float(n)) for n, (name, shape) in enumerate(unet_shapes(**size).items())}
+    unet = read_unet(weights, 4, "x")
+    theirs = convert_ldm_unet_checkpoint(
+        {f"model.diffusion_model.{name}": value for name, value in weights.items()},
+        {**unet.config, "class_embed_type": None, "addition_embed_type": None},
+    )
+    ours = unet.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,10 @@ from safetensors.torch import load_file
 from stages.plumbing.model_params import Vae
 from stages.pretrained.fitting import without_prefix
 from stages.synthesis.make_an_audio import read_vae
+from stages.synthesis.store import Codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
+from tests.golden_weights import drawn_weights
+from tests.latent_diffusion import vae_shapes
 
 GOLDEN = Path(__file__).parent / "golden"
 SMALL = Vae(
@@ -53,7 +57,7 @@ def test_vae_learns_to_reproduce_a_mel():
 
 
 def published_vae():
-    return without_prefix(load_file(GOLDEN / "maa_vae_small_state.safetensors"), "first_stage_model.")
+    return without_prefix(drawn_weights("maa_vae_small_state"), "first_stage_model.")
 
 
 def test_vae_is_make_an_audios():
@@ -97,3 +101,38 @@ def test_a_vae_that_does_not_fit_is_refused_by_name(change, words):
     change(state)
     with pytest.raises(ValueError, match=rf"golden: .*{words}"):
         read_vae(state, "golden")
+
+
+@pytest.mark.parametrize(
+    ("channels", "layers", "latent_channels"), [((32, 64), 1, 4), ((64, 32, 96), 3, 8), ((32, 32, 32, 32, 64), 2, 3)]
+)
+def test_every_weight_goes_where_diffusers_own_converter_puts_it(channels, layers, latent_channels):
+    from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+
+    shapes = vae_shapes(channels, layers, latent_channels)
+    weights = {name: torch.full(shape, float(n)) for n, (name, shape) in enumerate(shapes.items())}
+    vae = read_vae(weights, "x")
+    theirs = convert_ldm_vae_checkpoint(
+        {f"first_stage_model.{name}": value for name, value in weights.items()}, dict(vae.config)
+    )
+    ours = vae.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name].flatten(), theirs[name].flatten())] == []
+    assert vae.config.block_out_channels == channels
+    assert (vae.config.layers_per_block, vae.config.latent_channels) == (layers, latent_channels)
+
+
+def test_clips_of_ten_seconds_are_vocoded_a_few_at_a_time():
+    seen = []
+
+    class Vocoder(torch.nn.Module):
+        def forward(self, mels):
+            seen.append(tuple(mels.shape))
+            return mels.mean(dim=1).repeat_interleave(256, dim=1)
+
+    vocoder: Any = Vocoder()
+    codec = Codec(build_vae(SMALL), vocoder, 1.0, (4, 10, 78))
+    mels = torch.randn(20, 80, 624)
+    waveforms = codec.vocode(mels)
+    assert seen == [(8, 80, 624), (8, 80, 624), (4, 80, 624)]
+    assert torch.equal(waveforms, vocoder(mels))

@@ -56,7 +56,7 @@ def server():
 
 
 def published(folder, url, sha256=CHECKSUM):
-    return Published(folder, "deep/x.bin", None, "a file", 5.1, "MIT", sha256, None, url, None)
+    return Published(folder, "deep/x.bin", {}, "a file", 5.1, "MIT", sha256, None, url, None)
 
 
 def test_the_full_preset_needs_every_part_once_and_the_default_nothing():
@@ -67,6 +67,9 @@ def test_the_full_preset_needs_every_part_once_and_the_default_nothing():
         "bigvgan/best_netG.pt",
         "bert-base-uncased/vocab.txt",
         "imagebind_huge.pth",
+        "laion_clap/630k-audioset-best.pt",
+        "roberta-base/vocab.json",
+        "roberta-base/merges.txt",
     ]
     assert all(file.licence and file.source.startswith("https://") for file in full)
     assert needed(load_params(ROOT / "params.yaml")) == []
@@ -79,6 +82,7 @@ def test_every_entry_of_the_catalogue_has_one_source_and_a_known_reader():
             "encoders",
             "encoders:make_an_audio",
             "encoders:laion_clap",
+            "judges:laion_clap",
             "codec",
             "backbone",
         }
@@ -134,10 +138,10 @@ def test_no_file_and_no_network_are_one_line(server, tmp_path, url):
 def test_the_command_says_where_each_file_goes_and_ends_with_an_error(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "presets").symlink_to(ROOT / "presets")
-    with pytest.raises(ValueError, match="5 of 5 files are missing or wrong"):
+    with pytest.raises(ValueError, match="8 of 8 files are missing or wrong"):
         commands.main(["weights", "--preset", "full", "--list"])
     shown = capsys.readouterr().out
-    assert "5 files, 6.6 GB" in shown
+    assert "8 files, 8.5 GB" in shown
     assert "Put by hand: models/pretrained/full/bigvgan/best_netG.pt\n  from https://drive.google.com/" in shown
     assert "CC BY-NC-SA 4.0" in shown
     assert "d6f6c22bedcc" in shown
@@ -148,11 +152,11 @@ def test_the_command_without_a_network_still_lists_what_to_do(tmp_path, monkeypa
     (tmp_path / "presets").symlink_to(ROOT / "presets")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("urllib.request.urlopen", lambda *_a, **_k: (_ for _ in ()).throw(OSError("no network")))
-    with pytest.raises(ValueError, match="5 of 5"):
+    with pytest.raises(ValueError, match="8 of 8"):
         commands.main(["weights", "--preset", "full"])
     shown = capsys.readouterr().out
     assert "imagebind_huge.pth: cannot be fetched (no network)" in shown
-    assert shown.count("Put by hand: ") == 5
+    assert shown.count("Put by hand: ") == 8
 
 
 def test_the_command_is_content_when_all_is_there(tmp_path, monkeypatch, capsys):
@@ -172,3 +176,14 @@ def test_another_checkpoint_of_make_an_audio_does_instead(tmp_path):
     assert verified(here) == "missing"
     (tmp_path / "maa1_caps.ckpt").write_bytes(b"x")
     assert verified(here) == "here"
+
+
+def test_another_checkpoint_is_held_against_its_own_checksum(tmp_path):
+    other = {"other.pt": CHECKSUM, "unknown.pt": None}
+    file = Published(tmp_path, "first.pt", other, "a file", 5.1, "MIT", "0" * 64, None, "https://x", None)
+    (tmp_path / "other.pt").write_bytes(CONTENT)
+    assert verified(file) == "here"
+    (tmp_path / "other.pt").write_bytes(CONTENT[:-1])
+    assert verified(file) == "wrong"
+    (tmp_path / "other.pt").rename(tmp_path / "unknown.pt")
+    assert verified(file) == "here"

@@ -17,6 +17,8 @@ from stages.pretrained import stand_ins
 from stages.synthesis.bigvgan import BigVGAN
 from stages.towers import imagebind as ib
 from stages.towers.clap import SPECIAL_TOKENS, TextTower, word_pieces
+from stages.towers.laion_clap import CHECKPOINT_FOLDER, CHECKPOINTS, build_laion_clap
+from stages.towers.roberta import TOKENIZER_FOLDER
 
 CONTEXT_DIM = 1024
 BERT_BASE = {
@@ -27,6 +29,13 @@ BERT_BASE = {
     "intermediate_size": 3072,
     "max_position_embeddings": 512,
 }
+ROBERTA_BASE = {
+    **BERT_BASE,
+    "vocab_size": stand_ins.ROBERTA_WORDS,
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+}
+HTSAT_TINY = 96
 BIGVGAN = GeneratorOptions(
     num_mels=80,
     upsample_initial_channel=1536,
@@ -58,6 +67,9 @@ def main() -> None:
     stand_ins.write_make_an_audio(folder / "maa1_full.ckpt", text)
     stand_ins.write_bigvgan(folder / "bigvgan", BIGVGAN.model_dump(), vocoder)
     stand_ins.write_imagebind(folder / "imagebind_huge.pth", towers)
+    checkpoint = folder / CHECKPOINT_FOLDER / CHECKPOINTS[0]
+    stand_ins.write_laion_clap(checkpoint, build_laion_clap(HTSAT_TINY, ROBERTA_BASE).state_dict())
+    stand_ins.write_roberta_tokenizer(folder / TOKENIZER_FOLDER)
     words = [word for word in word_pieces(["a dog barks three times"]) if word not in SPECIAL_TOKENS]
     stand_ins.write_vocabulary(folder / "bert-base-uncased/vocab.txt", [*SPECIAL_TOKENS, *words])
 

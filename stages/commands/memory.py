@@ -1,7 +1,8 @@
 """`bind-an-audio memory`: what the full size takes of a GPU, by counting parameters and measuring activations.
 
 Parameters, gradients and optimiser states are counted. Activations are measured on the CPU by torch's profiler as the
-most bytes that are allocated at once: in one update of experiment A's second stage, and in vocoding one second.
+most bytes that are allocated at once, of random networks of the published sizes: in one update of experiment A's second
+stage, in measuring its validation clips, in embedding a batch of pairs, in generating a clip.
 """
 
 from __future__ import annotations
@@ -9,25 +10,38 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from stages.commands.full_networks import (
+    COLUMNS,
+    EMBEDDING_DIM,
+    TOKENS,
+    full_codec,
+    full_imagebind,
+    full_text_tower,
+    full_unet,
+)
 from stages.commands.full_weights import BERT_BASE, BIGVGAN, CONTEXT_DIM
 from stages.experiments.store import build_a, build_b, context_a
 from stages.plumbing.files import read_json
 from stages.plumbing.params import load_params
-from stages.pretrained.fitting import without_prefix
 from stages.pretrained.make_an_audio import UNET, VAE
 from stages.pretrained.stand_ins import SHAPES
 from stages.synthesis.bigvgan import BigVGAN
-from stages.synthesis.make_an_audio import unet_config
+from stages.synthesis.samplers import guided
+from stages.synthesis.store import VOCODED_SAMPLES
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower
-from stages.training.diffusion import random_diffusion_loss
+from stages.training.diffusion import PIECE, fixed_diffusion_loss, random_diffusion_loss
 
-HEADS, COLUMNS, TOKENS, EMBEDDING_DIM = 8, 78, 77, 1024
+IMAGEBIND = ("ImageBind-huge, text", "ImageBind-huge, vision")
+CODEC = ("VAE", "BigVGAN")
+CLIP_SAMPLES = 2048 * COLUMNS
+# What is done, the components that lie on the GPU, most gigabytes at once beside them.
+Step = tuple[str, tuple[str, ...], float]
 B_SIZES = {"width", "blocks", "heads"}
 MODES = [(precision, kept) for precision in ("float32", "bfloat16") for kept in (False, True)]
 # AdamW's two moments in bytes a parameter; in 8 bits with a scale for each block of 256.
@@ -44,11 +58,14 @@ A = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--batch-size", type=int, default=4, help="of experiment A's training (default: 4)")
+    parser.add_argument(
+        "--at-once", type=int, default=32, help="pairs embedded, clips sampled (default: 32, as stages do)"
+    )
     parser.add_argument("--count", action="store_true", help="only count parameters, which takes seconds")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print parameters by component, then what training and vocoding take."""
+    """Print parameters by component, then what training, embedding and generating take."""
     counts = parameters()
     print("| component | parameters | float32, GB |\n| --- | ---: | ---: |")
     for name, count in counts.items():
@@ -64,7 +81,11 @@ def main(arguments: argparse.Namespace) -> None:
         name = precision + (", gradient checkpointing" if checkpointing else "")
         cells = (weights, full, small, activations, weights + full + activations)
         print(f"| {name} | {' | '.join(f'{cell:.2f}' for cell in cells)} |", flush=True)
-    print(f"\nVocoding takes {vocoding_activations():.2f} GB of activations a second of sound.")
+    print("\n| without gradients | weights | activations | in all, GB |\n| --- | ---: | ---: | ---: |")
+    for step in (embedding, generating):
+        for name, parts, activations in step(arguments.at_once):
+            weights = sum(4 * counts[part] for part in parts) / 1e9
+            print(f"| {name} | {weights:.2f} | {activations:.2f} | {weights + activations:.2f} |", flush=True)
 
 
 def parameters() -> dict[str, int]:
@@ -89,10 +110,7 @@ def parameters() -> dict[str, int]:
 
 def training_activations(batch_size: int, precision: str, checkpointing: bool) -> float:
     """Most gigabytes at once, beside weights and gradients, in one update of A's second stage."""
-    from diffusers import UNet2DConditionModel
-
-    published = {name: torch.empty(shape, device="meta") for name, shape in read_json(SHAPES).items()}
-    unet: Any = UNet2DConditionModel(**unet_config(without_prefix(published, UNET), HEADS, SHAPES))
+    unet = full_unet()
     if checkpointing:
         unet.enable_gradient_checkpointing()
     network = build_a(A, unet).train()
@@ -111,10 +129,46 @@ def training_activations(batch_size: int, precision: str, checkpointing: bool) -
 
 
 @torch.no_grad()
-def vocoding_activations() -> float:
-    """Most gigabytes at once, beside the weights, in vocoding one second of sound."""
-    vocoder, mel = BigVGAN(BIGVGAN).eval(), torch.zeros(1, BIGVGAN.num_mels, 62)
-    return peak_bytes(lambda: vocoder(mel)) / 1e9
+def embedding(pairs: int) -> list[Step]:
+    """What embedding `pairs` at once takes, and a single pair before a clip is generated."""
+    imagebind, text, codec = full_imagebind(), full_text_tower(), full_codec()
+    images, mels = torch.zeros(pairs, 3, 224, 224, dtype=torch.uint8), torch.randn(pairs, 80, 8 * COLUMNS)
+    tokens = torch.ones(pairs, TOKENS, dtype=torch.long)
+    most = max(
+        gigabytes(lambda: ib.embed_images(imagebind, images)),
+        gigabytes(lambda: ib.embed_texts(imagebind, tokens)),
+        gigabytes(lambda: text(tokens)),
+        gigabytes(lambda: codec.encode(mels)),
+    )
+    one = gigabytes(lambda: ib.embed_images(imagebind, images[:1]))
+    return [
+        (f"embed: {pairs} pairs at once", (*IMAGEBIND, "Make-An-Audio's text tower", *CODEC), most),
+        ("generate: ImageBind, one pair", IMAGEBIND, one),
+    ]
+
+
+@torch.no_grad()
+def generating(clips: int) -> list[Step]:
+    """What measuring validation clips, one clip of 10 s, and `clips` at once take: each the most of its parts."""
+    unet, codec = full_unet().eval(), full_codec()
+    rows: list[Step] = []
+    for name, count in (("generate: one clip of 10 s", 1), (f"sample: {clips} clips at once", clips)):
+        latents, context = torch.randn(count, 4, 10, COLUMNS), torch.randn(count, TOKENS, CONTEXT_DIM)
+        denoise = guided(unet, context, context[0], 3.0)
+        denoising = gigabytes(partial(denoise, latents, 500))
+        decoding = gigabytes(partial(codec.decode_mel, latents))
+        # As many as the codec vocodes at once: more of them take longer and no more memory.
+        mels = torch.randn(count, 80, 8 * COLUMNS)[: VOCODED_SAMPLES // CLIP_SAMPLES]
+        vocoding = gigabytes(partial(codec.vocode, mels))
+        rows.append((name, ("U-Net", *CODEC), max(denoising, decoding, vocoding)))
+    latents, context = torch.randn(PIECE, 4, 10, COLUMNS), torch.randn(PIECE, TOKENS, CONTEXT_DIM)
+    most = gigabytes(lambda: fixed_diffusion_loss(unet, latents, context, draws=1))
+    return [*rows, (f"train_a, train_b: {PIECE} validation clips at once", ("U-Net",), most)]
+
+
+def gigabytes(run: Callable[[], object]) -> float:
+    """`peak_bytes` in gigabytes."""
+    return peak_bytes(run) / 1e9
 
 
 def peak_bytes(run: Callable[[], object]) -> int:

@@ -2,7 +2,8 @@
 
 Nothing is downloaded: files in the published formats are written with random weights, then each stage runs from
 `prepare` to a generated clip of 10 s, two updates for each training, as a process of its own whose time and peak
-memory are printed. Stand-ins are only the corpus (soundworld), GPT-4.1 (rules) and FLUX.1-schnell (pictograms).
+memory are printed. Stand-ins are only the corpus (soundworld), GPT-4.1 (rules) and FLUX.1-schnell (pictograms). Where
+a stage fails the folder stays, and the same command goes on there.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.plumbing.files import write_text
+from stages.plumbing.files import read_json, write_json, write_text
 
 ROOT = Path(__file__).parent.parent.parent
-STAGES = ("prepare", "decompose", "images", "quality", "encoders", "codec", "backbone", "embed", "train_a", "train_b")
+STAGES = (
+    *("prepare", "decompose", "images", "quality", "encoders", "judges", "codec", "backbone", "embed"),
+    *("train_a", "train_b"),
+)
+MEASURED = "measured.json"
 CLIPS = 14
 SECONDS = 10
 STAND_INS: dict[str, dict[str, Any]] = {
@@ -35,31 +40,33 @@ STAND_INS: dict[str, dict[str, Any]] = {
     "images": {"backend": "pictograms"},
     "quality": {"max_reject_rate": 1.0},
     "encoders": {"weights": "weights"},
+    "judges": {"weights": "weights", "classifier_training": {"updates": 2, "batch_size": 4, "learning_rate": 1e-3}},
     "codec": {"weights": "weights"},
     "backbone": {"weights": "weights"},
     "train_a": {"stage_1": {"epochs": 1, "learning_rate": 1e-4}, "stage_2": {"epochs": 1, "learning_rate": 1e-5}},
     "train_b": {"epochs": 1},
 }
 
+# (stage, seconds, peak memory in GB)
+Row = tuple[str, float, float]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--folder", type=Path, required=True, help="where to work; 16 GB of disk, removed afterwards")
+    parser.add_argument("--folder", type=Path, required=True, help="where to work; 16 GB of disk, removed at the end")
     parser.add_argument("--keep", action="store_true", help="leave the folder as it is afterwards")
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the weights, run the stages, print the table. Raises ValueError where a stage fails."""
-    if arguments.folder.exists():
-        raise ValueError(f"--folder {arguments.folder}: is there already; name one that is not")
-    try:
-        prepare_folder(arguments.folder)
-        rows = [timed("weights", arguments.folder, [sys.executable, "-m", "stages.commands.full_weights"])]
-        rows += rehearse(arguments.folder)
-        print(table(rows))
-    finally:
-        if not arguments.keep:
-            shutil.rmtree(arguments.folder, ignore_errors=True)
+    folder: Path = arguments.folder
+    if not folder.exists():
+        prepare_folder(folder)
+    elif not (folder / MEASURED).is_file():
+        raise ValueError(f"--folder {folder}: is there already and holds no rehearsal; name one that is not there")
+    print(table(rehearse(folder)))
+    if not arguments.keep:
+        shutil.rmtree(folder)
 
 
 def prepare_folder(folder: Path, **changes: dict[str, Any]) -> None:
@@ -73,18 +80,34 @@ def prepare_folder(folder: Path, **changes: dict[str, Any]) -> None:
     (folder / "data/raw/none").mkdir(parents=True)
     write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
+    write_json(folder / MEASURED, [])
 
 
-def rehearse(folder: Path) -> list[tuple[str, float, float]]:
-    """Run every stage and generate one clip in a prepared folder: (stage, seconds, peak memory in GB) a row."""
-    rows = [timed(stage, folder, [sys.executable, "-m", f"stages.{stage}"]) for stage in STAGES]
+def rehearse(folder: Path) -> list[Row]:
+    """Write the weights, run every stage, generate one clip in a prepared folder, as far as that is not done yet.
+
+    Returns a row each. Raises ValueError where one fails.
+    """
+    run_once("weights", folder, "stages.commands.full_weights")
+    for stage in STAGES:
+        run_once(stage, folder, f"stages.{stage}")
     image = str(sorted((folder / "data/images").glob("*.png"))[0].relative_to(folder))
     words = ["generate", "--text", "three slow rings", "--image", image, "--seconds", str(SECONDS), "--out", "clip.wav"]
-    rows.append(timed("generate", folder, [sys.executable, "-m", "stages.commands.main", *words]))
+    return run_once("generate", folder, "stages.commands.main", *words)
+
+
+def run_once(name: str, folder: Path, module: str, *words: str) -> list[Row]:
+    """Run `python -m module words` in the folder unless it was measured before; returns all rows so far."""
+    rows: list[Row] = [tuple(row) for row in read_json(folder / MEASURED)]
+    if name in [row[0] for row in rows]:
+        print(f"{name}: done before", flush=True)
+        return rows
+    rows.append(timed(name, folder, [sys.executable, "-m", module, *words]))
+    write_json(folder / MEASURED, rows)
     return rows
 
 
-def timed(name: str, folder: Path, command: Sequence[str]) -> tuple[str, float, float]:
+def timed(name: str, folder: Path, command: Sequence[str]) -> Row:
     """Run one command in the folder and measure it. Raises ValueError where it fails."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "BIND_AN_AUDIO_TRACKING": "off"}
     environment |= {"BIND_AN_AUDIO_CACHE": str(folder.absolute() / ".cache"), "HF_HUB_OFFLINE": "1"}
@@ -93,13 +116,16 @@ def timed(name: str, folder: Path, command: Sequence[str]) -> tuple[str, float, 
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise ValueError(f"{name}: failed in the rehearsal with exit code {process.returncode}; its message is above")
+        raise ValueError(
+            f"{name}: ended in the rehearsal with exit code {process.returncode}, its message is above; the same "
+            f"command goes on from there, or remove {folder}"
+        )
     row = (name, time.monotonic() - started, usage.ru_maxrss * 1024 / 1e9)
     print(f"{row[0]}: {row[1]:.0f} s, {row[2]:.1f} GB at most", flush=True)
     return row
 
 
-def table(rows: list[tuple[str, float, float]]) -> str:
+def table(rows: list[Row]) -> str:
     """The measured stages as a Markdown table."""
     lines = ["| stage | seconds | peak memory, GB |", "| --- | ---: | ---: |"]
     lines += [f"| {name} | {seconds:.0f} | {peak:.1f} |" for name, seconds, peak in rows]

@@ -84,7 +84,7 @@ def report_published(imagebind: nn.Module, audio: nn.Module, rows: list[Row]) ->
         for field in ("visual_part", "text_part"):
             embedded[field] = ib.embed_texts(imagebind, ib.tokenize([row[field] for row in batch]))
         for name, embedding in embedded.items():
-            parts.setdefault(name, []).append(embedding)
+            parts.setdefault(name, []).append(embedding.cpu())
     joined = {name: torch.cat(embeddings) for name, embeddings in parts.items()}
     seen, heard = ([key(row) for row in rows] for key in (seen_key, heard_key))
     pairs = (("image", "visual_part", seen), ("image", "audio", seen), ("text_part", "audio", heard))

@@ -6,7 +6,8 @@ CLAP of another architecture (LAION-CLAP's, by transformers), trained with a see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stages.plumbing.files import read_json
-from stages.towers.clap import Tokenizer
 
 JUDGES = Path("models/judges")
 MEL_BINS = 64
@@ -85,12 +85,20 @@ class SourceClassifier(nn.Module):
 
 
 def source_recall(logits: Tensor, sources: Sequence[Sequence[int]]) -> list[float]:
-    """For each clip the share of its k sources among the k highest logits `[B, sources]`."""
+    """For each clip the share of its k sources among the k highest logits `[B, sources]`; NaN without any."""
     shares = []
     for row, truth in zip(logits, sources, strict=True):
         named = set(row.topk(len(truth)).indices.tolist())
-        shares.append(len(named & set(truth)) / len(truth))
+        shares.append(len(named & set(truth)) / len(truth) if truth else math.nan)
     return shares
+
+
+def source_numbers(rows: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> list[list[int]]:
+    """Each row's sources by their place in `sources`; none where the classifier was never trained on one of them."""
+    numbers = {source: number for number, source in enumerate(sources)}
+    return [
+        [numbers[source] for source in row["sources"]] if numbers.keys() >= set(row["sources"]) else [] for row in rows
+    ]
 
 
 def build_scorer_clap(embedding_dim: int, vocabulary: int) -> Any:
@@ -145,11 +153,3 @@ def load_classifier(folder: Path = JUDGES) -> tuple[SourceClassifier, list[str]]
     classifier = SourceClassifier(config["channels"], config["embedding_dim"], len(config["sources"]))
     classifier.load_state_dict(load_file(folder / "classifier.safetensors"))
     return classifier.eval().requires_grad_(False), config["sources"]
-
-
-def load_scorer_clap(folder: Path = JUDGES) -> tuple[Any, Tokenizer]:
-    """The scorer CLAP and its tokenizer."""
-    tokenizer = Tokenizer(folder / "vocab.txt")
-    clap = build_scorer_clap(read_json(folder / "config.json")["clap_embedding_dim"], tokenizer.vocabulary)
-    clap.load_state_dict(load_file(folder / "clap.safetensors"))
-    return clap.eval().requires_grad_(False), tokenizer

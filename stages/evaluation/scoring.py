@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +12,11 @@ from torch import Tensor
 
 from stages.corpus.clips import Row
 from stages.evaluation.adherence import adherence
+from stages.evaluation.clap_scorer import ClapScorer
 from stages.evaluation.distances import frechet_audio_distance, kernel_audio_distance
 from stages.evaluation.intervals import Interval, bootstrap_mean, frechet_interval, kernel_interval
-from stages.evaluation.scorers import (
-    SourceClassifier,
-    embed_captions,
-    embed_clips,
-    judge_mels,
-    source_recall,
-)
+from stages.evaluation.scorers import SourceClassifier, judge_mels, source_numbers, source_recall
 from stages.plumbing.files import read_jsonl
-from stages.towers.clap import Tokenizer
 
 BATCH = 64
 
@@ -32,8 +25,7 @@ BATCH = 64
 class Judges:
     """What scores clips; `classifier` and `sources` are None and empty where a corpus names no sources."""
 
-    clap: Any
-    tokenizer: Tokenizer
+    clap: ClapScorer
     classifier: SourceClassifier | None
     sources: list[str]
     thresholds: Mapping[str, float]
@@ -78,15 +70,15 @@ def score_clips(system: SystemClips, judges: Judges) -> ClipScores:
     embeddings: list[Tensor] = []
     for start in range(0, len(system.rows), BATCH):
         rows = system.rows[start : start + BATCH]
-        mels = judge_mels(system.waveforms[start : start + BATCH])
-        audio = embed_clips(judges.clap, mels)
-        text = embed_captions(judges.clap, judges.tokenizer([row["caption"] for row in rows]))
+        waveforms = system.waveforms[start : start + BATCH]
+        audio, text = judges.clap.embed_audio(waveforms), judges.clap.embed_texts([row["caption"] for row in rows])
         values["clap_score"] += (audio * text).sum(dim=1).tolist()
         if judges.classifier is None:
-            embeddings.append(audio)
+            embeddings.append(judges.clap.for_distances(audio))
             continue
+        mels = judge_mels(waveforms)
         embeddings.append(judges.classifier.embedding(mels))
-        truth = [[judges.sources.index(source) for source in row["sources"]] for row in rows]
+        truth = source_numbers(rows, judges.sources)
         values.setdefault("source_accuracy", []).extend(source_recall(judges.classifier(mels), truth))
     obeyed = [
         adherence(row, waveform.double().numpy(), judges.thresholds)
@@ -116,7 +108,8 @@ def summarize(scores: ClipScores, real: Tensor, draws: int, seed: int) -> dict[s
     for name, values in scores.values.items():
         known = [place for place, value in enumerate(values) if value == value]
         groups = [scores.rows[place]["id"] for place in known]
-        summary[name] = bootstrap_mean([values[place] for place in known], groups, draws, seed)
+        if known:
+            summary[name] = bootstrap_mean([values[place] for place in known], groups, draws, seed)
     return summary
 
 

@@ -82,14 +82,32 @@ class PretrainedEncoders(Section):
 
 
 class Judges(Section):
-    """`judges`: the models that only score."""
+    """`judges`: the models that only score, trained here; `weights` is where a published CLAP would lie."""
 
+    clap: Literal["trained"]
+    weights: str
     seed: Seed
     classifier_channels: list[Count]
     classifier_embedding_dim: Annotated[int, Field(ge=2, le=64)]
     classifier_training: Schedule
     clap_embedding_dim: Count
     clap_training: Schedule
+
+
+class LaionClapJudges(Section):
+    """`judges` with LAION-CLAP for CLAP scores, from the folder `weights`; the source classifier is trained here.
+
+    Where the corpus names no sources, distances are of CLAP's audio embeddings: of their 512 dimensions the
+    `distance_dimensions` in which real training clips vary most, since few clips tell nothing about 512.
+    """
+
+    clap: Literal["laion_clap"]
+    weights: str
+    distance_dimensions: Annotated[int, Field(ge=2, le=64)]
+    seed: Seed
+    classifier_channels: list[Count]
+    classifier_embedding_dim: Annotated[int, Field(ge=2, le=64)]
+    classifier_training: Schedule
 
 
 class Vae(Section):

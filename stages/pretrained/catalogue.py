@@ -17,14 +17,14 @@ CATALOGUE = Path(__file__).with_name("catalogue.json")
 class Published:
     """One file of `catalogue.json` and where it belongs.
 
-    Stages look for `name` below `folder`; `other` does instead. It comes from a `repository` of the
-    Hugging Face Hub, from a plain `url`, or by hand from a `page`. `sha256` is known where its publisher or others
-    name it; else the md5 that `dvc add` notes is what holds it fast.
+    Stages look for `name` below `folder`; one of `others`, by their checksums, does instead. It comes from a
+    `repository` of the Hugging Face Hub, from a plain `url`, or by hand from a `page`. `sha256` is known where its
+    publisher or others name it; else the md5 that `dvc add` notes is what holds it fast.
     """
 
     folder: Path
     name: str
-    other: str | None
+    others: dict[str, str | None]
     what: str
     megabytes: float
     licence: str
@@ -45,15 +45,22 @@ class Published:
 
     def present(self) -> Path | None:
         """The file, or the one that does instead, where it is there."""
-        places = [self.place, *([self.folder / self.other] if self.other else [])]
+        places = [self.folder / name for name in (self.name, *self.others)]
         return next((path for path in places if path.is_file()), None)
+
+    def checksum(self, path: Path) -> str | None:
+        """The SHA-256 that the file at `path`, this one or one that does instead, is known to have."""
+        known = {self.place: self.sha256} | {self.folder / name: value for name, value in self.others.items()}
+        return known[path]
 
 
 def needed(params: Params) -> list[Published]:
-    """The files that the sections of `source: pretrained` read, each once, in the order of the catalogue."""
+    """The files that sections with published weights read, each once, in the order of the catalogue."""
     folders: dict[str, str] = {}
     if params.encoders.source == "pretrained":
         folders |= dict.fromkeys(("encoders", f"encoders:{params.encoders.clap}"), params.encoders.weights)
+    if params.judges.clap == "laion_clap":
+        folders["judges:laion_clap"] = params.judges.weights
     if params.codec.source == "pretrained":
         folders["codec"] = params.codec.weights
     if params.backbone.source == "pretrained":
@@ -72,7 +79,8 @@ def verified(file: Published) -> str:
     path = file.present()
     if path is None:
         return "missing"
-    return "here" if file.sha256 is None or path != file.place or sha256(path) == file.sha256 else "wrong"
+    known = file.checksum(path)
+    return "here" if known is None or sha256(path) == known else "wrong"
 
 
 def sha256(path: Path) -> str:
@@ -85,7 +93,7 @@ def _published(entry: dict[str, Any], folder: Path) -> Published:
     return Published(
         folder=folder,
         name=entry["path"],
-        other=entry.get("or"),
+        others=entry.get("or", {}),
         what=entry["what"],
         megabytes=entry["megabytes"],
         licence=entry["licence"],

@@ -38,6 +38,22 @@ def load_exactly(network: nn.Module, weights: Mapping[str, Tensor], origin: str 
     network.load_state_dict(fitted(network, weights, origin))
 
 
+def shape_of(weights: Mapping[str, Tensor], name: str, sides: int, origin: str | Path, kind: str) -> tuple[int, ...]:
+    """The shape of one weight, to read sizes off before there is a network to hold it against.
+
+    Raises ValueError where it is missing, has other than `sides` sides, or is empty; `kind` is the network's, for the
+    message.
+    """
+    if name not in weights:
+        raise ValueError(f"{origin}: no weight named {name}, so no {kind}")
+    shape = tuple(weights[name].shape)
+    if len(shape) != sides or 0 in shape:
+        raise ValueError(
+            f"{origin}: {name} is of shape {list(shape)}; a {kind} has {sides} sides there, none of them 0"
+        )
+    return shape
+
+
 def without_prefix(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The weights whose names begin with `prefix`, under the rest of their names, in single precision."""
     return {name.removeprefix(prefix): value.float() for name, value in weights.items() if name.startswith(prefix)}

@@ -66,4 +66,9 @@ def read_make_an_audio(path: str | Path) -> MakeAnAudio:
             raise ValueError(f"{path}: no weights named {prefix}*; take Make-An-Audio's own {CHECKPOINTS[0]}")
     if "scale_factor" not in weights:
         raise ValueError(f"{path}: no scale_factor, by which latents are scaled; take {CHECKPOINTS[0]}")
-    return MakeAnAudio(path, parts[UNET], vae, parts[TEXT], float(weights["scale_factor"]))
+    scale = weights["scale_factor"]
+    if scale.numel() != 1 or float(scale) <= 0:
+        raise ValueError(
+            f"{path}: scale_factor is {scale.flatten().tolist()[:3]}, not one number above 0; get it again"
+        )
+    return MakeAnAudio(path, parts[UNET], vae, parts[TEXT], float(scale))

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from stages.plumbing.files import read_json, write_text
+from stages.plumbing.files import read_json, write_json, write_text
 from stages.pretrained.make_an_audio import TEXT
 
 SHAPES = Path(__file__).with_name("full_shapes.json")
-BERT_WORDS = 30_522
+BERT_WORDS, ROBERTA_WORDS = 30_522, 50_265
 
 
 def write_make_an_audio(path: Path, text: Mapping[str, Tensor], shapes: Mapping[str, list[int]] | None = None) -> None:
@@ -56,6 +56,23 @@ def write_vocabulary(path: Path, words: list[str], size: int = BERT_WORDS) -> No
     """Write a `vocab.txt` of `size` words, filled up with unused ones."""
     unused = [f"[unused{number}]" for number in range(size - len(words))]
     write_text(path, "".join(f"{word}\n" for word in [*words, *unused]))
+
+
+def write_laion_clap(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Write a checkpoint as LAION-CLAP's training leaves it: names of a distributed run, its epoch beside them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"epoch": 0, "state_dict": {f"module.{name}": value for name, value in state.items()}}, path)
+
+
+def write_roberta_tokenizer(folder: Path, size: int = ROBERTA_WORDS) -> None:
+    """Write `vocab.json` and `merges.txt` of `size` pieces that read printable ASCII character by character."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # RoBERTa's byte-level pieces write a space as this letter.
+    characters = [*map(chr, range(33, 127)), "Ġ"]
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *characters]
+    pieces += [*(f"unused{number}" for number in range(size - len(pieces) - 1)), "<mask>"]
+    write_json(folder / "vocab.json", {piece: number for number, piece in enumerate(pieces)})
+    write_text(folder / "merges.txt", "#version: 0.2\n")
 
 
 def random_weight(name: str, shape: list[int]) -> Tensor:

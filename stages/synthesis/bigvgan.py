@@ -160,7 +160,8 @@ def read_generator(
     """
     generator = BigVGAN(size)
     for name, value in state.items():
-        if name.endswith(".filter") and not torch.allclose(value.float(), _half_band_filter(), atol=1e-3):
+        known = _half_band_filter()
+        if name.endswith(".filter") and (value.shape != known.shape or (value - known).abs().max() > 1e-3):
             raise ValueError(f"{origin}: {name} is not BigVGAN's filter of 12 taps; other ratios are not known here")
     load_exactly(generator, fold_weight_norm(state, origin), origin)
     return generator.eval()
@@ -183,7 +184,14 @@ def fold_weight_norm(state: Mapping[str, Tensor], origin: str | Path = "vocoder 
             raise ValueError(f"{origin}: {name} without {pair}; get the file again")
         if name.endswith(".weight_v"):
             magnitude, direction = old[pair].float(), value.float()
-            norm = direction.norm(dim=tuple(range(1, direction.dim())), keepdim=True)
+            if direction.dim() < 2 or magnitude.shape != (len(direction), *[1] * (direction.dim() - 1)):
+                shapes = f"{list(magnitude.shape)} and {list(direction.shape)}"
+                raise ValueError(
+                    f"{origin}: {pair} and {name} of shapes {shapes}, which do not fit; get the file again"
+                )
+            norm = torch.linalg.vector_norm(direction, dim=tuple(range(1, direction.dim())), keepdim=True)
+            if not norm.all():
+                raise ValueError(f"{origin}: {name} holds a direction of length 0; get the file again")
             folded[name.removesuffix("_v")] = magnitude * direction / norm
         elif not name.endswith((".weight_g", ".filter")):
             folded[name] = value.float()

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from stages.pretrained.fitting import load_exactly
+from stages.pretrained.fitting import load_exactly, shape_of
 
-UNET_PREFIX = "model.diffusion_model."
 OUTSIDE_BLOCKS = {
     "time_embed.0.": "time_embedding.linear_1.",
     "time_embed.2.": "time_embedding.linear_2.",
@@ -63,6 +63,13 @@ def read_unet(weights: Mapping[str, Tensor], heads: int | Sequence[int], origin:
     from diffusers import UNet2DConditionModel
 
     config = unet_config(weights, heads, origin)
+    widths = config["block_out_channels"]
+    for width, count in zip(widths, [heads] * len(widths) if isinstance(heads, int) else heads, strict=True):
+        if width % count:
+            raise ValueError(
+                f"{origin}: blocks of {width} channels, which {count} attention heads do not divide; set "
+                "backbone.attention_heads to the checkpoint's, Make-An-Audio's are 8"
+            )
     unet = UNet2DConditionModel(**config)
     load_exactly(unet, {_unet_name(name, config["layers_per_block"]): value for name, value in weights.items()}, origin)
     return unet.eval()
@@ -78,43 +85,32 @@ def unet_config(weights: Mapping[str, Tensor], heads: int | Sequence[int], origi
         raise ValueError(f"{origin}: no weights named input_blocks.*; take Make-An-Audio's own checkpoint")
     layers = (downsamplers[0] if downsamplers else max(blocks) + 1) - 1
     firsts = range(1, max(blocks) + 1, layers + 1)
+    side = partial(_side, weights, origin, "U-Net of Make-An-Audio's kind")
+    channels = [side(f"input_blocks.{first}.0.out_layers.3.weight", 4) for first in firsts]
+    embedded = side("input_blocks.1.0.emb_layers.1.weight", 2)
+    _check_groups(channels, origin)
     middle = "middle_block.1.transformer_blocks."
-    try:
-        channels = [len(weights[f"input_blocks.{first}.0.out_layers.3.weight"]) for first in firsts]
-        embedded = [len(weights[f"input_blocks.{first}.0.emb_layers.1.weight"]) for first in firsts]
-        context_dim = weights[f"{middle}0.attn2.to_k.weight"].shape[1]
-        depth = 1 + max(int(name.removeprefix(middle).split(".")[0]) for name in weights if name.startswith(middle))
-        in_channels, out_channels = weights["input_blocks.0.0.weight"].shape[1], len(weights["out.2.weight"])
-        linear = weights["middle_block.1.proj_in.weight"].dim() == 2
-    except KeyError as error:
-        raise ValueError(f"{origin}: no weight named {error.args[0]}, so no U-Net of Make-An-Audio's kind") from None
+    depths = [int(match[1]) for name in weights if (match := re.match(re.escape(middle) + r"(\d+)\.", name))]
+    if "middle_block.1.proj_in.weight" not in weights:
+        raise ValueError(
+            f"{origin}: no weight named middle_block.1.proj_in.weight, so no U-Net of Make-An-Audio's kind"
+        )
     attends = [f"input_blocks.{first}.1.norm.weight" in weights for first in firsts]
     return {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
+        "in_channels": side("input_blocks.0.0.weight", 4, 1),
+        "out_channels": side("out.2.weight", 4),
         "block_out_channels": tuple(channels),
         "layers_per_block": layers,
         "down_block_types": tuple("CrossAttnDownBlock2D" if here else "DownBlock2D" for here in attends),
         "up_block_types": tuple("CrossAttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
-        "cross_attention_dim": context_dim,
-        "transformer_layers_per_block": depth,
+        "cross_attention_dim": side(f"{middle}0.attn2.to_k.weight", 2, 1),
+        "transformer_layers_per_block": 1 + max(depths),
         # diffusers' name says dimension, its Stable Diffusion U-Nets mean the number of heads.
         "attention_head_dim": heads if isinstance(heads, int) else tuple(heads),
-        "use_linear_projection": linear,
-        "resnet_time_scale_shift": "scale_shift" if embedded[0] == 2 * channels[0] else "default",
+        "use_linear_projection": weights["middle_block.1.proj_in.weight"].dim() == 2,
+        "resnet_time_scale_shift": "scale_shift" if embedded == 2 * channels[0] else "default",
         "norm_num_groups": NORM_GROUPS,
     }
-
-
-def unet_weights(checkpoint: Mapping[str, Tensor], layers_per_block: int) -> dict[str, Tensor]:
-    """A whole checkpoint's U-Net under diffusers' names, for a U-Net of `layers_per_block`, in single precision.
-
-    Raises ValueError where the checkpoint holds no U-Net.
-    """
-    names = [name for name in checkpoint if name.startswith(UNET_PREFIX)]
-    if not names:
-        raise ValueError(f"checkpoint: no weights named {UNET_PREFIX}*; take Make-An-Audio's own checkpoint")
-    return {_unet_name(name.removeprefix(UNET_PREFIX), layers_per_block): checkpoint[name].float() for name in names}
 
 
 def read_vae(weights: Mapping[str, Tensor], origin: str | Path) -> Any:
@@ -134,13 +130,10 @@ def vae_config(weights: Mapping[str, Tensor], origin: str | Path) -> dict[str, A
     """What diffusers' VAE has to be built with, read off names and shapes."""
     first = re.compile(r"encoder\.down\.(\d+)\.block\.0\.conv1\.weight")
     levels = sorted(int(match[1]) for name in weights if (match := first.fullmatch(name)))
-    try:
-        channels = [len(weights[f"encoder.down.{level}.block.0.conv1.weight"]) for level in levels]
-        in_channels, out_channels = weights["encoder.conv_in.weight"].shape[1], len(weights["decoder.conv_out.weight"])
-        latent_channels = weights["decoder.conv_in.weight"].shape[1]
-        embedded = len(weights["quant_conv.weight"]) // 2
-    except KeyError as error:
-        raise ValueError(f"{origin}: no weight named {error.args[0]}, so no VAE of Make-An-Audio's kind") from None
+    side = partial(_side, weights, origin, "VAE of Make-An-Audio's kind")
+    channels = [side(f"encoder.down.{level}.block.0.conv1.weight", 4) for level in levels]
+    _check_groups(channels, origin)
+    latent_channels, embedded = side("decoder.conv_in.weight", 4, 1), side("quant_conv.weight", 4) // 2
     if not levels or embedded != latent_channels:
         raise ValueError(
             f"{origin}: a VAE of {latent_channels} latent channels that are embedded in {embedded}; diffusers' has "
@@ -150,8 +143,8 @@ def vae_config(weights: Mapping[str, Tensor], origin: str | Path) -> dict[str, A
     down = [f"encoder.down.{level}.attn.0.norm.weight" in weights for level in levels]
     up = [f"decoder.up.{level}.attn.0.norm.weight" in weights for level in reversed(levels)]
     return {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
+        "in_channels": side("encoder.conv_in.weight", 4, 1),
+        "out_channels": side("decoder.conv_out.weight", 4),
         "latent_channels": latent_channels,
         "block_out_channels": tuple(channels),
         "layers_per_block": layers,
@@ -171,6 +164,18 @@ def vae_weights(weights: Mapping[str, Tensor], levels: int) -> dict[str, Tensor]
         is_matrix = ".attentions." in new and value.dim() == 4
         named[new] = (value[:, :, 0, 0] if is_matrix else value).float()
     return named
+
+
+def _side(weights: Mapping[str, Tensor], origin: str | Path, kind: str, name: str, sides: int, which: int = 0) -> int:
+    return shape_of(weights, name, sides, origin, kind)[which]
+
+
+def _check_groups(channels: Sequence[int], origin: str | Path) -> None:
+    odd = [width for width in channels if width % NORM_GROUPS]
+    if odd:
+        raise ValueError(
+            f"{origin}: blocks of {odd[0]} channels; latent diffusion normalises them in groups of {NORM_GROUPS}"
+        )
 
 
 def _vae_name(name: str, levels: int) -> str:

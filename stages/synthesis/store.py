@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stages.plumbing.audio_format import HOP_LENGTH, VAE_DOWNSAMPLING
+from stages.plumbing.audio_format import HOP_LENGTH
 from stages.plumbing.files import read_json, write_json
 from stages.plumbing.model_params import GeneratorOptions, Vocoder
 from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
@@ -47,11 +47,14 @@ class Codec:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents `[B, C, 10, W]` to waveforms `[B, 2048 W]`."""
+        return self.vocode(self.decode_mel(latents))
+
+    @torch.no_grad()
+    def vocode(self, mels: Tensor) -> Tensor:
+        """Log10 mels `[B, 80, T]` to waveforms `[B, 256 T]`."""
         # A long clip takes much memory at BigVGAN's full size: as many at a time as make 82 s.
-        mels = self.decode_mel(latents).split(
-            max(1, VOCODED_SAMPLES // (HOP_LENGTH * VAE_DOWNSAMPLING * latents.shape[3]))
-        )
-        return torch.cat([self.vocoder(part.to(self.vae.device)).cpu() for part in mels])
+        parts = mels.split(max(1, VOCODED_SAMPLES // (HOP_LENGTH * mels.shape[2])))
+        return torch.cat([self.vocoder(part.to(self.vae.device)).cpu() for part in parts])
 
     def to(self, device: str) -> Codec:
         """Move both networks, and return the codec."""

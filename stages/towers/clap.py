@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.plumbing.model_params import ClapSize
+from stages.pretrained.fitting import shape_of
 
 TEXT_TOKENS = 77
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -91,19 +93,21 @@ def bert_config(weights: Mapping[str, Tensor], origin: str | Path, heads: int | 
     Weights do not tell the number of heads; without `heads` they are of 64 dimensions, as in all published sizes.
     """
     layers = {int(match[1]) for name in weights if (match := re.match(r"encoder\.layer\.(\d+)\.", name))}
-    try:
-        words, width = weights["embeddings.word_embeddings.weight"].shape
-        return {
-            "vocab_size": words,
-            "hidden_size": width,
-            "num_hidden_layers": len(layers),
-            "num_attention_heads": heads or max(1, width // 64),
-            "intermediate_size": len(weights["encoder.layer.0.intermediate.dense.weight"]),
-            "max_position_embeddings": len(weights["embeddings.position_embeddings.weight"]),
-            "type_vocab_size": len(weights["embeddings.token_type_embeddings.weight"]),
-        }
-    except KeyError as error:
-        raise ValueError(f"{origin}: no weight named {error.args[0]}, so no text tower of this kind") from None
+    side = partial(_side, weights, origin)
+    words, width = side("embeddings.word_embeddings.weight")
+    return {
+        "vocab_size": words,
+        "hidden_size": width,
+        "num_hidden_layers": len(layers),
+        "num_attention_heads": heads or max(1, width // 64),
+        "intermediate_size": side("encoder.layer.0.intermediate.dense.weight")[0],
+        "max_position_embeddings": side("embeddings.position_embeddings.weight")[0],
+        "type_vocab_size": side("embeddings.token_type_embeddings.weight")[0],
+    }
+
+
+def _side(weights: Mapping[str, Tensor], origin: str | Path, name: str) -> tuple[int, ...]:
+    return shape_of(weights, name, 2, origin, "text tower of this kind")
 
 
 class AudioTower(nn.Module):

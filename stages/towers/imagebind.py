@@ -7,10 +7,6 @@ to texts, images and audio is done here instead.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-import types
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -24,7 +20,9 @@ from torch.overrides import TorchFunctionMode
 
 from stages.plumbing.model_params import ImageBindSize, TowerSize
 from stages.storage.shards import open_file
+from stages.towers.packages import import_without_init
 
+DISTRIBUTION = "imagebind-unofficial"
 IMAGE_SIZE = 224
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -37,17 +35,6 @@ PUBLISHED_AUDIO_SECONDS, PUBLISHED_AUDIO_CLIPS = 2, 3
 PARTS = ("modality_preprocessors", "modality_trunks", "modality_heads", "modality_postprocessors")
 # A tower that is built only to be deleted.
 UNUSED = TowerSize(width=8, blocks=1, heads=1)
-
-
-def _module(name: str) -> Any:
-    if "imagebind" not in sys.modules:
-        spec = importlib.util.find_spec("imagebind")
-        if spec is None or spec.submodule_search_locations is None:
-            raise ValueError("package imagebind-unofficial is not installed; `pip install -c constraints.txt -e .`")
-        package = types.ModuleType("imagebind")
-        package.__path__ = list(spec.submodule_search_locations)
-        sys.modules["imagebind"] = package
-    return importlib.import_module(f"imagebind.models.{name}")
 
 
 class WithoutMemory(TorchFunctionMode):
@@ -77,7 +64,7 @@ def build_imagebind(
     text, vision, audio = (
         getattr(size, name) if name in modalities else UNUSED for name in ("text", "vision", "audio")
     )
-    model: nn.Module = _module("imagebind_model").ImageBindModel(
+    model: nn.Module = import_without_init("imagebind.models.imagebind_model", DISTRIBUTION).ImageBindModel(
         kernel_size=(2, size.patch, size.patch),
         out_embed_dim=size.embedding_dim,
         vision_embed_dim=vision.width,
@@ -113,7 +100,7 @@ def build_imagebind(
 
 @cache
 def _tokenizer() -> Any:
-    module = _module("multimodal_preprocessors")
+    module = import_without_init("imagebind.models.multimodal_preprocessors", DISTRIBUTION)
     vocabulary = Path(module.__file__).parent.parent / "bpe" / "bpe_simple_vocab_16e6.txt.gz"
     return module.SimpleTokenizer(bpe_path=str(vocabulary))
 

@@ -2,16 +2,12 @@
 
 The package's `__init__` fetches tokenizers when it is imported, and its loader runs what is in a checkpoint. So its
 model's module is imported here without it, weights are read by `stages/pretrained/`, and the tokenizer comes from a
-folder. Checkpoints without fusion are read: 630k-best, 630k-audioset-best (HTSAT-tiny), music_audioset and
-music_speech_audioset (HTSAT-base).
+folder. Checkpoints without fusion are read, see `CHECKPOINTS`.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
-import sys
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,11 +19,22 @@ from torch import Tensor, nn
 from stages.pretrained.fitting import load_exactly, without_prefix
 from stages.pretrained.reading import read_weights
 from stages.towers.clap import bert_config
+from stages.towers.packages import import_without_init
 from stages.towers.roberta import PADDING, ROBERTA, RobertaTower
 
 SAMPLE_RATE = 48_000
 SAMPLES = 480_000
-PACKAGE = "laion_clap_module"
+EMBEDDING_DIM = 512
+ROBERTA_WIDTH = 768
+CHECKPOINT_FOLDER = "laion_clap"
+# Published checkpoints without fusion; of the music ones the audio tower is HTSAT-base.
+CHECKPOINTS = (
+    "630k-audioset-best.pt",
+    "630k-best.pt",
+    "music_speech_audioset_epoch_15_esc_89.98.pt",
+    "music_audioset_epoch_15_esc_90.14.pt",
+    "music_speech_epoch_15_esc_89.25.pt",
+)
 AUDIO_TOWERS = {96: "HTSAT-tiny", 128: "HTSAT-base", 256: "HTSAT-large"}
 
 
@@ -80,36 +87,50 @@ def read_roberta_tower(weights: Mapping[str, Tensor], origin: str | Path) -> tup
     return tower.eval(), config
 
 
+def find_laion_clap(folder: str | Path) -> Path:
+    """The one checkpoint of LAION-CLAP in the folder. Raises ValueError for none and for several."""
+    found = [Path(folder) / name for name in CHECKPOINTS if (Path(folder) / name).is_file()]
+    if not found:
+        raise ValueError(
+            f"{folder}: none of {', '.join(CHECKPOINTS)} there; `bind-an-audio weights` says where to get them"
+        )
+    if len(found) > 1:
+        raise ValueError(f"{folder}: {' and '.join(path.name for path in found)} there; keep the one to use")
+    return found[0]
+
+
 def read_laion_clap(path: str | Path) -> LaionClap:
     """Both towers of a published checkpoint, frozen, in evaluation mode; sizes are read off the weights.
 
     Raises ValueError for a file that cannot be read, or weights that are missing, unknown or of another shape.
     """
-    from transformers import RobertaConfig, RobertaModel
+    return laion_clap(read_laion_weights(path), path)
 
-    weights = read_laion_weights(path)
+
+def laion_clap(weights: Mapping[str, Tensor], origin: str | Path) -> LaionClap:
+    """As `read_laion_clap`, of weights by the package's own names; `origin` is the file, for messages."""
     width = len(weights.get("audio_branch.patch_embed.proj.weight", ()))
     if width not in AUDIO_TOWERS:
         raise ValueError(
-            f"{path}: no audio tower that is known; take a checkpoint of {', '.join(AUDIO_TOWERS.values())}"
+            f"{origin}: no audio tower that is known; take a checkpoint of {', '.join(AUDIO_TOWERS.values())}"
         )
-    branch = without_prefix(weights, "text_branch.")
-    roberta = RobertaConfig(**bert_config(branch, path), **ROBERTA)
-    module = _module("model")
-    sizes = json.loads((Path(module.__file__).parent / "model_configs" / f"{AUDIO_TOWERS[width]}.json").read_text())
-    # The package would fetch RoBERTa by its name; only the architecture is wanted, its weights are in the checkpoint.
-    module.RobertaModel = types.SimpleNamespace(from_pretrained=lambda _name: RobertaModel(roberta))
-    model = module.CLAP(sizes["embed_dim"], sizes["audio_cfg"], {**sizes["text_cfg"], "model_type": "roberta"})
-    load_exactly(model, weights, path)
+    config = bert_config(without_prefix(weights, "text_branch."), origin)
+    if config["hidden_size"] != ROBERTA_WIDTH:
+        raise ValueError(
+            f"{origin}: a text tower of width {config['hidden_size']}; LAION-CLAP's has {ROBERTA_WIDTH}, RoBERTa-base's"
+        )
+    model = build_laion_clap(width, config)
+    load_exactly(model, weights, origin)
     return LaionClap(model).eval().requires_grad_(False)
 
 
-def _module(name: str) -> Any:
-    if PACKAGE not in sys.modules:
-        spec = importlib.util.find_spec("laion_clap")
-        if spec is None or spec.submodule_search_locations is None:
-            raise ValueError("package laion-clap is not installed; `pip install -c constraints.txt -e .`")
-        package = types.ModuleType(PACKAGE)
-        package.__path__ = [str(Path(location) / "clap_module") for location in spec.submodule_search_locations]
-        sys.modules[PACKAGE] = package
-    return importlib.import_module(f"{PACKAGE}.{name}")
+def build_laion_clap(width: int, text: Mapping[str, Any]) -> Any:
+    """The package's model with random weights: an audio tower of `AUDIO_TOWERS` and RoBERTa of the sizes `text`."""
+    from transformers import RobertaConfig, RobertaModel
+
+    module = import_without_init("laion_clap.clap_module.model", "laion-clap")
+    sizes = json.loads((Path(module.__file__).parent / "model_configs" / f"{AUDIO_TOWERS[width]}.json").read_text())
+    # The package would fetch RoBERTa by its name; only the architecture is wanted, its weights are in the checkpoint.
+    roberta = RobertaModel(RobertaConfig(**text, **ROBERTA))
+    module.RobertaModel = types.SimpleNamespace(from_pretrained=lambda _name: roberta)
+    return module.CLAP(sizes["embed_dim"], sizes["audio_cfg"], {**sizes["text_cfg"], "model_type": "roberta"})

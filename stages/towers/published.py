@@ -12,19 +12,17 @@ from torch import Tensor, nn
 
 from stages.plumbing.files import write_json
 from stages.plumbing.model_params import ImageBindSize
-from stages.pretrained.fitting import fitted, load_exactly, without_prefix
+from stages.pretrained.fitting import fitted, load_exactly, shape_of, without_prefix
 from stages.pretrained.make_an_audio import find_checkpoint, read_make_an_audio
 from stages.pretrained.reading import read_weights
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower, Tokenizer, bert_config
-from stages.towers.laion_clap import read_laion_weights, read_roberta_tower
-from stages.towers.roberta import RobertaTokenizer
+from stages.towers.laion_clap import CHECKPOINT_FOLDER, find_laion_clap, read_laion_weights, read_roberta_tower
+from stages.towers.roberta import TOKENIZER_FOLDER, copy_roberta_tokenizer
 from stages.towers.store import CONDITIONING
 
 IMAGEBIND_CHECKPOINT = "imagebind_huge.pth"
-LAION_CHECKPOINT = "laion_clap/630k-audioset-best.pt"
 VOCABULARY = "bert-base-uncased/vocab.txt"
-ROBERTA_FOLDER = "roberta-base"
 MODALITIES = (*ib.MODALITIES, "depth", "thermal", "imu")
 
 
@@ -52,10 +50,9 @@ def convert_encoders(folder: Path, weights: str | Path, size: ImageBindSize, cla
 def _convert_text(folder: Path, weights: Path, clap: str) -> tuple[nn.Module, dict[str, Any]]:
     """The text tower whose features steer, and what builds it again; its vocabulary is copied into `folder`."""
     if clap == "laion_clap":
-        tower, config = read_roberta_tower(read_laion_weights(weights / LAION_CHECKPOINT), weights / LAION_CHECKPOINT)
-        RobertaTokenizer(weights / ROBERTA_FOLDER)
-        for name in ("vocab.json", "merges.txt"):
-            shutil.copyfile(weights / ROBERTA_FOLDER / name, folder / name)
+        path = find_laion_clap(weights / CHECKPOINT_FOLDER)
+        tower, config = read_roberta_tower(read_laion_weights(path), path)
+        copy_roberta_tokenizer(weights / TOKENIZER_FOLDER, folder, config["vocab_size"])
         return tower, config
     vocabulary = weights / VOCABULARY
     if not vocabulary.is_file():
@@ -85,9 +82,9 @@ def read_text_tower(weights: Mapping[str, Tensor], origin: str | Path, heads: in
         ValueError: weights that are missing, unknown or of another shape.
     """
     config = bert_config(without_prefix(weights, "base."), origin, heads)
-    if "projection.linear1.weight" not in weights:
-        raise ValueError(f"{origin}: no weight named projection.linear1.weight, so no text tower of MS-CLAP's kind")
-    tower = TextTower(config, len(weights["projection.linear1.weight"]))
+    tower = TextTower(
+        config, shape_of(weights, "projection.linear1.weight", 2, origin, "text tower of MS-CLAP's kind")[0]
+    )
     load_exactly(tower, weights, origin)
     return tower.eval()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from stages.towers.clap import TEXT_TOKENS
 
 PADDING = 1
+TOKENIZER_FOLDER = "roberta-base"
+TOKENIZER_FILES = ("vocab.json", "merges.txt")
 ROBERTA = {"layer_norm_eps": 1e-5, "pad_token_id": PADDING, "bos_token_id": 0, "eos_token_id": 2}
 
 
@@ -38,12 +41,26 @@ class RobertaTokenizer:
     def __init__(self, folder: str | Path) -> None:
         from transformers import RobertaTokenizer as Published
 
-        for name in ("vocab.json", "merges.txt"):
+        for name in TOKENIZER_FILES:
             if not (Path(folder) / name).is_file():
                 raise ValueError(f"{folder}/{name}: no such file; `bind-an-audio weights` says where it comes from")
-        self._roberta = Published.from_pretrained(str(folder), local_files_only=True)
+        try:
+            self._roberta = Published.from_pretrained(str(folder), local_files_only=True)
+        except Exception as error:  # the tokenizers library raises no narrower one
+            reason = str(error).splitlines()[0][:120]
+            raise ValueError(f"{folder}: no tokenizer of RoBERTa's kind ({reason}); get its files again") from None
+        self.vocabulary = len(self._roberta)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Token ids `[B, 77]`, padded with 1."""
         encoded = self._roberta(list(texts), padding="max_length", truncation=True, max_length=TEXT_TOKENS)
         return torch.tensor(encoded["input_ids"], dtype=torch.long)
+
+
+def copy_roberta_tokenizer(source: Path, folder: Path, words: int) -> None:
+    """Copy the tokenizer's files. Raises ValueError where one is missing or broken, or knows other than `words`."""
+    known = RobertaTokenizer(source).vocabulary
+    if known != words:
+        raise ValueError(f"{source}: {known} words where the checkpoint has {words}; take roberta-base's")
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(source / name, folder / name)

@@ -34,22 +34,36 @@ def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dic
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """AdamW's moments and step counts by parameter index, as named tensors."""
-    moments = optimizer.state_dict()["state"]
-    return {
-        f"{index}.{name}": torch.as_tensor(value) for index, named in moments.items() for name, value in named.items()
-    }
+    """AdamW's moments and step counts by parameter index, as named tensors.
+
+    Not from `state_dict()`, where bitsandbytes hides its moments in a dictionary of its own. A tensor that several
+    parameters share, as its tables of quantisation are, is copied: safetensors holds each under one name.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    taken: set[int] = set()
+    for index, parameter in enumerate(_parameters(optimizer)):
+        for name, value in optimizer.state.get(parameter, {}).items():
+            tensor = torch.as_tensor(value)
+            tensors[f"{index}.{name}"] = tensor.clone() if tensor.data_ptr() in taken else tensor
+            taken.add(tensor.data_ptr())
+    return tensors
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
     """Put back what `optimizer_tensors` gave."""
-    moments: dict[int, dict[str, torch.Tensor]] = {}
+    moments: dict[int, dict[str, Any]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
-        moments.setdefault(int(index), {})[name] = value
+        # bitsandbytes counts its steps by a Python number, torch by a float's tensor.
+        is_number = value.dim() == 0 and not value.is_floating_point()
+        moments.setdefault(int(index), {})[name] = value.item() if is_number else value
     state = optimizer.state_dict()
     state["state"] = moments
     optimizer.load_state_dict(state)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def copied_state(network: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -56,15 +56,21 @@ def learning_rate_factor(update: int, updates: int) -> float:
 def build_optimizer(
     name: str, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """AdamW, fused; or bitsandbytes' 8-bit one, which is an optional dependency and wants CUDA."""
+    """AdamW, fused; or bitsandbytes' 8-bit one, an optional dependency, on CUDA or (to try it) on the CPU.
+
+    Raises ValueError where bitsandbytes is not installed or does not know the device.
+    """
     if name != "adamw_8bit":
         return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError:
         raise ValueError('optimizer: adamw_8bit needs bitsandbytes; `pip install -e ".[gpu]"`, or take adamw') from None
-    if not parameters[0].is_cuda:
-        raise ValueError("optimizer: adamw_8bit runs on CUDA alone; set BIND_AN_AUDIO_DEVICE=cuda, or take adamw")
+    place = parameters[0].device.type
+    if place not in ("cuda", "cpu"):
+        raise ValueError(
+            f"optimizer: adamw_8bit does not run on {place}; set BIND_AN_AUDIO_DEVICE to cuda or cpu, or take adamw"
+        )
     eight_bit: torch.optim.Optimizer = AdamW8bit(parameters, lr=learning_rate, weight_decay=weight_decay)
     return eight_bit
 
