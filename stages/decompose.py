@@ -11,9 +11,13 @@ Replies of the language model are kept in .cache/replies.sqlite as they arrive: 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
 
 from stages.language.model import decompose_all, estimate_all
-from stages.language.rules import decompose
+from stages.language.rules import Decomposition, decompose
+from stages.plumbing.cluster import in_batches, map_batches
 from stages.plumbing.files import read_jsonl, write_jsonl
 from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
@@ -22,6 +26,7 @@ from stages.plumbing.tracking import log_stage
 
 CORPUS = "data/corpus/metadata.jsonl"
 DECOMPOSED = "data/decomposed.jsonl"
+BATCH = 200
 
 
 def main() -> None:
@@ -33,7 +38,10 @@ def main() -> None:
         print(estimate_all(captions, params))
         return
     if params.backend == "rules":
-        found = {text: decompose(text, params.min_words, params.max_words) for text in progress(captions, "captions")}
+        batches = list(in_batches(captions, BATCH))
+        results = map_batches(partial(rules, params.min_words, params.max_words), batches)
+        parts_of = chain.from_iterable(progress(results, "captions", len(batches)))
+        found = dict(zip(captions, parts_of, strict=True))
         costs: dict[str, float] = {}
     else:
         found, costs = decompose_all(captions, params)
@@ -54,6 +62,11 @@ def main() -> None:
     write_jsonl(DECOMPOSED, rows)
     counts = {"captions": len(rows), "without_parts": sum(row["reason"] is not None for row in rows)}
     log_stage("decompose", params, counts | costs)
+
+
+def rules(min_words: int, max_words: int) -> Callable[[list[str]], list[Decomposition]]:
+    """The decomposer by rules of a batch of captions."""
+    return lambda captions: [decompose(caption, min_words, max_words) for caption in captions]
 
 
 if __name__ == "__main__":

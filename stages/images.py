@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from stages.imagery.flux import draw_all
+from stages.imagery.flux import painter
 from stages.imagery.pictograms import illustrate
 from stages.imagery.store import IMAGES, Drawn, write_files, write_shards
+from stages.plumbing.cluster import in_batches, map_batches
 from stages.plumbing.data_params import Images
 from stages.plumbing.files import iterate_jsonl, replacing_folder
 from stages.plumbing.params import load_params
@@ -26,6 +29,7 @@ from stages.plumbing.running import run
 from stages.plumbing.tracking import log_stage
 
 DECOMPOSED = Path("data/decomposed.jsonl")
+BATCH = 16
 Row = dict[str, Any]
 
 
@@ -36,8 +40,10 @@ def main() -> None:
     if not wanted:
         raise ValueError(f"{DECOMPOSED}: no row has a visual part; look at the reasons in its `reason` column")
     counts = {"images": 0, "images_with_word_card": 0}
-    draw = with_pictograms if params.backend == "pictograms" else with_flux
-    drawn = counting(draw(wanted, params), counts)
+    drawer = pictograms if params.backend == "pictograms" else flux
+    batches = list(in_batches(wanted, BATCH if params.backend == "pictograms" else params.flux.batch_size))
+    results = map_batches(partial(drawer, params), batches, gpu=params.backend == "flux")
+    drawn = counting(chain.from_iterable(progress(results, "images", len(batches))), counts)
     with replacing_folder(IMAGES) as folder:
         if params.shard_size and len(wanted) > params.shard_size:
             write_shards(folder, drawn, params.shard_size)
@@ -54,10 +60,9 @@ def main() -> None:
     log_stage("images", params, {**counts, "blank": blank})
 
 
-def with_pictograms(wanted: list[Row], params: Images) -> Iterator[Drawn]:
-    """Draw pictograms."""
-    for row in progress(wanted, "images"):
-        yield draw_pictogram(row, params)
+def pictograms(params: Images) -> Callable[[list[Row]], list[Drawn]]:
+    """What draws the pictograms of a batch of rows."""
+    return lambda rows: [draw_pictogram(row, params) for row in rows]
 
 
 def draw_pictogram(row: Row, params: Images) -> Drawn:
@@ -68,11 +73,14 @@ def draw_pictogram(row: Row, params: Images) -> Drawn:
     return about(row) | {"drawn": picture.drawn, "missing": picture.missing}, png.getvalue()
 
 
-def with_flux(wanted: list[Row], params: Images) -> Iterator[Drawn]:
-    """Let FLUX paint; nothing for an item whose drawings were blank."""
-    for row, image, seed in draw_all(wanted, params):
-        if image is not None:
-            yield about(row) | {"drawn": [], "missing": [], "seed": seed}, image.read_bytes()
+def flux(params: Images) -> Callable[[list[Row]], list[Drawn]]:
+    """What lets FLUX paint a batch of rows; nothing for an item whose drawings were blank."""
+    paint = painter(params)
+    return lambda rows: [
+        (about(row) | {"drawn": [], "missing": [], "seed": seed}, image.read_bytes())
+        for row, image, seed in paint(rows)
+        if image is not None
+    ]
 
 
 def counting(images: Iterable[Drawn], counts: dict[str, int]) -> Iterator[Drawn]:

@@ -126,9 +126,8 @@ def test_embeddings_written_in_batches_are_the_file_that_the_library_writes_at_o
     }
     empty_tokens = torch.randn(77, 6)
     batches = zip(*(tensor.split(sizes) for tensor in whole.values()), strict=True)
-    write_embeddings(
-        tmp_path / "test.safetensors", ids, empty_tokens, (dict(zip(whole, b, strict=True)) for b in batches)
-    )
+    named = (dict(zip(whole, batch, strict=True)) | {"empty_tokens": empty_tokens} for batch in batches)
+    write_embeddings(tmp_path / "test.safetensors", ids, named)
     save_file(whole | {"empty_tokens": empty_tokens}, tmp_path / "all.safetensors", metadata={"ids": json.dumps(ids)})
     assert (tmp_path / "test.safetensors").read_bytes() == (tmp_path / "all.safetensors").read_bytes()
     again = load_embeddings("test", tmp_path)

@@ -16,7 +16,7 @@ EMBEDDINGS = Path("data/embeddings")
 EMPTY = "empty_tokens"
 DTYPES = {float32: "F32", int64: "I64"}
 
-# A few rows of each tensor of `Embeddings` but the last.
+# A few rows of each tensor of `Embeddings`; of the last, which has none, the whole.
 Batch = Mapping[str, Tensor]
 
 
@@ -53,7 +53,7 @@ class Embeddings:
         return {name: tensor for name, tensor in vars(self).items() if name != "ids"}
 
 
-def write_embeddings(path: Path, ids: Sequence[str], empty_tokens: Tensor, batches: Iterable[Batch]) -> None:
+def write_embeddings(path: Path, ids: Sequence[str], batches: Iterable[Batch]) -> None:
     """Write a split as one safetensors file, a batch after the other, with the ids among its metadata.
 
     The bytes are those that `safetensors.torch.save_file` writes of the whole split, which it would want in memory:
@@ -63,15 +63,16 @@ def write_embeddings(path: Path, ids: Sequence[str], empty_tokens: Tensor, batch
         places: dict[str, int] = {}
         done = 0
         for batch in batches:
+            rows = {name: tensor for name, tensor in batch.items() if name != EMPTY}
             if not places:
-                shapes = {name: (len(ids), *tensor.shape[1:]) for name, tensor in batch.items()}
-                layout = {name: (shapes[name], tensor.dtype) for name, tensor in batch.items()}
-                places = _write_header(file, layout | {EMPTY: (tuple(empty_tokens.shape), empty_tokens.dtype)}, ids)
-                _write_at(file, places[EMPTY], empty_tokens)
-            for name, tensor in batch.items():
+                shapes = {name: (len(ids), *tensor.shape[1:]) for name, tensor in rows.items()}
+                shapes[EMPTY] = tuple(batch[EMPTY].shape)
+                places = _write_header(file, {name: (shapes[name], batch[name].dtype) for name in batch}, ids)
+                _write_at(file, places[EMPTY], batch[EMPTY])
+            for name, tensor in rows.items():
                 row_bytes = tensor[0].numel() * tensor.element_size()
                 _write_at(file, places[name] + done * row_bytes, tensor)
-            done += len(next(iter(batch.values())))
+            done += len(rows["text"])
     assert done == len(ids), f"{done} rows for {len(ids)} ids"
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,6 @@ from PIL import Image
 
 from stages.plumbing.data_params import Images
 from stages.plumbing.files import replacing
-from stages.plumbing.progress import progress
 from stages.plumbing.request_cache import cache_folder, request_key
 
 if TYPE_CHECKING:
@@ -28,6 +27,9 @@ if TYPE_CHECKING:
 BLANK_DEVIATION = 1.0  # of grey levels from 0 to 255: a failed drawing is one colour
 OFFLOADS = ("none", "model", "sequential")
 
+# A row, its PNG in the cache, and the seed of that drawing.
+Painted = tuple[dict[str, Any], Path | None, int]
+
 
 def seed_of(item: str, seed: int, attempt: int) -> int:
     """The seed of an item's drawing number `attempt` (0 is the first), from its id and the stage's seed."""
@@ -35,41 +37,38 @@ def seed_of(item: str, seed: int, attempt: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def draw_all(rows: Sequence[dict[str, Any]], params: Images) -> Iterator[tuple[dict[str, Any], Path | None, int]]:
-    """Draw a visual part a row, `params.flux.batch_size` at a time; every image goes at once into the side cache.
+def painter(params: Images) -> Callable[[Sequence[dict[str, Any]]], list[Painted]]:
+    """Return what draws a batch of rows, one visual part each, by a pipeline that is loaded for the first new image.
 
-    An image in the cache is not drawn again, so a killed run goes on where it was and ends with the same bytes: a batch
-    that was half done is filled up to its size, since the size may show in the last bits.
+    An image goes at once into the side cache and is not drawn again: a killed run goes on where it was and ends with
+    the same bytes, since a batch that was half done is filled up to its size, which may show in the last bits.
 
     Args:
-        rows: with `id` and `visual_part`.
-        params: the `images` section.
+        params: the `images` section. At most `params.flux.batch_size` rows, with `id` and `visual_part`, are a batch.
 
-    Yields:
-        Each row in order, its PNG in the cache (`params.size` square; None where every attempt was blank) and its seed.
-
-    Raises ValueError where the model cannot be loaded.
+    Returns:
+        A function that gives each row in order, its PNG in the cache (`params.size` square; None where every attempt
+        was blank) and its seed. It raises ValueError where the model cannot be loaded.
     """
-    found: dict[str, Path] = {}
-    seeds: dict[str, int] = {}
-    waiting = list(rows)
     pipeline: FluxPipeline | None = None
-    for attempt in range(params.flux.attempts):
-        seeds |= {row["id"]: seed_of(row["id"], params.seed, attempt) for row in waiting}
-        size = params.flux.batch_size
-        for start in progress(range(0, len(waiting), size), f"images, attempt {attempt + 1}"):
-            batch = waiting[start : start + size]
-            open_rows = [row for row in batch if not cached_image(row, seeds[row["id"]], params).exists()]
+
+    def paint(rows: Sequence[dict[str, Any]]) -> list[Painted]:
+        nonlocal pipeline
+        found: dict[str, Path] = {}
+        seeds: dict[str, int] = {}
+        waiting = list(rows)
+        for attempt in range(params.flux.attempts):
+            seeds |= {row["id"]: seed_of(row["id"], params.seed, attempt) for row in waiting}
+            places = {row["id"]: cached_image(row, seeds[row["id"]], params) for row in waiting}
+            open_rows = [row for row in waiting if not places[row["id"]].exists()]
             if open_rows:
                 pipeline = pipeline or load_pipeline(params)
                 _draw(pipeline, open_rows, seeds, params)
-        done = {row["id"]: cached_image(row, seeds[row["id"]], params) for row in waiting}
-        found |= {item: path for item, path in done.items() if not blank(path)}
-        waiting = [row for row in waiting if row["id"] not in found]
-        if not waiting:
-            break
-    for row in rows:
-        yield row, found.get(row["id"]), seeds[row["id"]]
+            found |= {item: path for item, path in places.items() if not blank(path)}
+            waiting = [row for row in waiting if row["id"] not in found]
+        return [(row, found.get(row["id"]), seeds[row["id"]]) for row in rows]
+
+    return paint
 
 
 def cached_image(row: dict[str, Any], seed: int, params: Images) -> Path:

@@ -1,0 +1,132 @@
+"""Work in batches, in this process or, where `RAY_ADDRESS` is set, spread over a Ray cluster by Ray Data.
+
+The functions are the same in both cases, and so are their results and their order. Every machine of the cluster sees
+the working folder under the same path (a network file system, say) and has this project installed.
+
+Environment: `RAY_ADDRESS` is the head's `host:port`, `auto` on a machine of the cluster, or `local`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CONNECTION_SECONDS = 5.0
+# A worker starts with its own machine's environment; of the driver's, it gets what decides results. No secrets.
+PASSED_ON = ("OMP_NUM_THREADS", "HF_HUB_OFFLINE", "CUBLAS_WORKSPACE_CONFIG")
+
+
+def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items, the last one shorter."""
+    waiting = iter(items)
+    while batch := list(islice(waiting, size)):
+        yield batch
+
+
+def map_batches(
+    set_up: Callable[[], Callable[[list[Item]], Result]], batches: Iterable[list[Item]], gpu: bool = False
+) -> Iterator[Result]:
+    """Yield the result of each batch, in order.
+
+    Args:
+        set_up: loads what the work needs, once a process, and returns the function for one batch. A module's function
+            or a `functools.partial` of one, because it travels to other processes.
+        batches: what to work on.
+        gpu: whether a worker wants a GPU of its own, where the cluster has any.
+
+    Raises ValueError where the cluster cannot be reached, and what the work itself raises.
+    """
+    address = os.environ.get("RAY_ADDRESS")
+    if not address:
+        yield from map(set_up(), batches)
+        return
+    ray = _connected(address)
+    try:
+        yield from _mapped(ray, set_up, batches, gpu)
+    finally:
+        ray.shutdown()
+
+
+def _mapped(
+    ray: Any, set_up: Callable[[], Callable[[list[Item]], Result]], batches: Iterable[list[Item]], gpu: bool
+) -> Iterator[Result]:
+    resources = ray.cluster_resources()
+    wanted = {"num_gpus": 1} if gpu and resources.get("GPU") else {"num_cpus": 1}
+    workers = int(resources["GPU" if "num_gpus" in wanted else "CPU"])
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    rows = [{"batch": pickle.dumps(batch)} for batch in batches]
+    # A block a batch: a worker gets one at a time, and a lost worker costs one.
+    dataset = ray.data.from_items(rows, override_num_blocks=max(len(rows), 1)).map(
+        _Worker,
+        fn_constructor_args=(set_up, str(Path.cwd())),
+        compute=ray.data.ActorPoolStrategy(size=max(1, min(workers, len(rows))), max_tasks_in_flight_per_actor=2),
+        **wanted,
+    )
+    for row in dataset.iter_rows():
+        kind, value = pickle.loads(row["result"])  # noqa: S301 - written by our own worker
+        if kind == "error":
+            raise value
+        yield value
+
+
+class _Worker:
+    """What runs in each process of the cluster. A user's mistake travels back as itself, not as Ray's traceback."""
+
+    def __init__(self, set_up: Callable[[], Callable[[Any], Any]], folder: str) -> None:
+        os.chdir(folder)
+        self.set_up = set_up
+        self.work: Callable[[Any], Any] | None = None
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        try:
+            if self.work is None:
+                self.work = self.set_up()
+            result = "value", self.work(pickle.loads(row["batch"]))  # noqa: S301 - written by our own driver
+        except (ValueError, FileNotFoundError) as error:
+            result = "error", error
+        return {"result": pickle.dumps(result)}
+
+
+def _connected(address: str) -> Any:
+    """Ray, connected to the cluster and quiet."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise ValueError(
+            f'RAY_ADDRESS={address}: Ray is not installed; `pip install -c constraints.txt -e ".[cluster]"`'
+        ) from None
+    host, _, port = address.rpartition(":")
+    if address not in ("auto", "local"):
+        try:
+            socket.create_connection((host, int(port)), timeout=CONNECTION_SECONDS).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise ValueError(
+                f"RAY_ADDRESS={address}: no Ray head answers there ({error}); give the host:port that "
+                "`ray start --head` printed, or unset it to work on this machine alone"
+            ) from None
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    # As many threads as this process would take: their number can show in the last digits.
+    environment.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    environment |= {name: value for name, value in os.environ.items() if name.startswith("BIND_AN_AUDIO_")}
+    environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": environment})
+    except (ConnectionError, RuntimeError, TimeoutError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise ValueError(f"RAY_ADDRESS={address}: {line}; is the cluster up (`ray status`)?") from None
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return ray

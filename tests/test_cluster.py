@@ -1,0 +1,152 @@
+"""Stages over a Ray cluster of two workers on this machine: the same bytes, also where a worker or the driver dies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from stages.plumbing.cluster import PASSED_ON, in_batches, map_batches
+
+SECONDS = 240.0
+STAGES = {"decompose": "data/decomposed.jsonl", "images": "data/images", "embed": "data/embeddings"}
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[str]:
+    """The address of a Ray head with two workers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ray = Path(sys.executable).parent / "ray"
+    words = [str(ray), "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
+    words += ["--object-store-memory=200000000", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"127.0.0.1:{port}"
+    status = [str(ray), "status", f"--address={address}"]
+    wait_until(lambda: process.poll() is not None or not subprocess.run(status, capture_output=True).returncode)
+    assert process.poll() is None, "ray start ended"
+    yield address
+    for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+        if one.is_running():
+            one.kill()
+    process.wait()
+
+
+@pytest.fixture
+def project(reproduced: Path, tmp_path: Path) -> Path:
+    """What the mapped stages read, without what they write."""
+    folder = tmp_path / "project"
+    shutil.copytree(reproduced, folder, ignore=shutil.ignore_patterns(".git", ".dvc", "mlflow.db", "mlartifacts"))
+    shutil.rmtree(folder / "data/embeddings")
+    shutil.rmtree(folder / "data/images")
+    (folder / "data/decomposed.jsonl").unlink()
+    return folder
+
+
+def wait_until(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + SECONDS
+    while not (answer := condition()):
+        assert time.monotonic() < end, "what was waited for did not come"
+        time.sleep(0.05)
+    return answer
+
+
+def start(project: Path, stage: str, address: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"RAY_ADDRESS": address, "BIND_AN_AUDIO_TRACKING": "off"}
+    words = [sys.executable, "-m", f"stages.{stage}"]
+    return subprocess.Popen(words, cwd=project, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, errors
+
+
+def workers() -> list[psutil.Process]:
+    """Processes that run our work for Ray."""
+    return [one for one in psutil.process_iter(["cmdline"]) if "ray::MapWorker" in " ".join(one.info["cmdline"] or [])]
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    return {file.name: file.read_bytes() for file in files}
+
+
+def test_a_cluster_writes_the_bytes_of_one_process_also_where_a_worker_is_killed(head, project, reproduced):
+    for stage, output in STAGES.items():
+        process = start(project, stage, head)
+        if stage == "images":
+            wait_until(workers)[0].kill()
+        finish(process)
+        assert contents(project / output) == contents(reproduced / output), stage
+
+
+def test_a_killed_driver_leaves_nothing_half_and_the_next_run_writes_the_same_bytes(head, project, reproduced):
+    shutil.copy(reproduced / "data/decomposed.jsonl", project / "data")
+    process = start(project, "images", head)
+    wait_until(workers)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (project / "data/images").exists()
+    finish(start(project, "images", head))
+    assert contents(project / "data/images") == contents(reproduced / "data/images")
+
+
+def doubler(folder: Path) -> Callable[[list[int]], list[int]]:
+    """Work that notes each batch in `folder`, dies once in the batch with 7, and refuses 99."""
+
+    def work(batch: list[int]) -> list[int]:
+        if 7 in batch and not (folder / "died").exists():
+            (folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if 99 in batch:
+            raise ValueError("number=99: too much; take less")
+        (folder / str(batch[0])).touch()
+        return [2 * number for number in batch]
+
+    return work
+
+
+def test_a_worker_that_dies_in_a_batch_costs_that_batch_alone(head, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", head)
+    results = list(map_batches(partial(doubler, tmp_path), in_batches(range(20), 3)))
+    assert [number for batch in results for number in batch] == list(range(0, 40, 2))
+    assert (tmp_path / "died").exists()
+
+
+def test_a_users_mistake_arrives_as_itself(head, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", head)
+    with pytest.raises(ValueError, match=r"^number=99: too much; take less$"):
+        list(map_batches(partial(doubler, tmp_path), [[1], [99], [2]]))
+
+
+def test_without_an_address_the_work_stays_in_this_process(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "died").touch()
+    taken = map_batches(partial(doubler, tmp_path), in_batches(range(9), 2))
+    assert next(taken) == [0, 2]
+    assert not (tmp_path / "2").exists(), "a batch was worked on before its result was asked for"
+    assert list(taken) == [[4, 6], [8, 10], [12, 14], [16]]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:1", "127.0.0.1:notaport"])
+def test_a_head_that_does_not_answer_is_one_line(tmp_path, monkeypatch, address):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ValueError, match=f"RAY_ADDRESS={address}: no Ray head answers there .*ray start --head"):
+        next(map_batches(partial(doubler, tmp_path), [[1]]))
+
+
+def test_no_secret_travels_to_the_workers():
+    assert not any(word in name for name in PASSED_ON for word in ("KEY", "TOKEN", "SECRET", "PASSWORD"))
