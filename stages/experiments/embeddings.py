@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import torch
 from safetensors import safe_open
 from torch import Tensor, dtype, float32, int64
+
+from stages.plumbing.files import replacing
 
 EMBEDDINGS = Path("data/embeddings")
 EMPTY = "empty_tokens"
@@ -42,14 +45,15 @@ class Embeddings:
 
     def rows(self, places: Tensor) -> Embeddings:
         """The rows at `places` `[B]` alone, in memory."""
-        parts = {name: tensor[places] for name, tensor in self._tensors().items() if name != EMPTY}
+        parts = {name: tensor[places] for name, tensor in self.tensors().items() if name != EMPTY}
         return Embeddings([self.ids[place] for place in places.tolist()], **parts, empty_tokens=self.empty_tokens)
 
     def to(self, device: str) -> Embeddings:
         """The same with its tensors on another device."""
-        return Embeddings(self.ids, **{name: tensor.to(device) for name, tensor in self._tensors().items()})
+        return Embeddings(self.ids, **{name: tensor.to(device) for name, tensor in self.tensors().items()})
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Tensor]:
+        """Each tensor by its name."""
         return {name: tensor for name, tensor in vars(self).items() if name != "ids"}
 
 
@@ -74,6 +78,14 @@ def write_embeddings(path: Path, ids: Sequence[str], batches: Iterable[Batch]) -
                 _write_at(file, places[name] + done * row_bytes, tensor)
             done += len(rows["text"])
     assert done == len(ids), f"{done} rows for {len(ids)} ids"
+
+
+def keep_rows(path: Path, places: Sequence[int], at_once: int = 32) -> None:
+    """Write a split's file anew with the rows at `places` alone."""
+    with replacing(path) as temporary:
+        whole = load_embeddings(path.stem, path.parent)
+        parts = (whole.rows(part) for part in torch.tensor(places).split(at_once))
+        write_embeddings(temporary, [whole.ids[place] for place in places], (part.tensors() for part in parts))
 
 
 def _write_header(

@@ -10,9 +10,11 @@ from stages.plumbing.section import Count, Float, LossWeighting, NotNegative, Po
 
 
 class Embed(Section):
-    """`embed`: what ImageBind reads beside the image."""
+    """`embed`: what ImageBind reads beside the image, and which pairs it finds unfit to train on."""
 
     text: Literal["text_part", "caption"]
+    min_image_text_agreement: Annotated[float, Field(ge=-1, le=1)]
+    max_paraphrase_similarity: Annotated[float, Field(ge=-1, le=1)]
 
 
 class AStage(Section):

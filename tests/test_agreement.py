@@ -1,0 +1,116 @@
+"""Image-text agreement and paraphrase overlap: reported for all pairs, and by thresholds a reason to leave some out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from stages.experiments.agreement import agreement_metrics, agreement_rows, agreement_scores, without_scores
+from stages.experiments.embeddings import load_embeddings
+from stages.plumbing.experiment_params import Embed
+from stages.plumbing.files import read_jsonl
+from tests.shell import sh
+
+OFF = {"text": "text_part", "min_image_text_agreement": -1.0, "max_paraphrase_similarity": 1.0}
+SCORES = {
+    "image_text_agreement": [0.9, 0.1, -0.2],
+    "image_text_agreement_shuffled": [0.0, 0.1, 0.2],
+    "paraphrase_similarity": [0.95, 0.2, 0.8],
+}
+
+
+def test_scores_are_cosines_of_the_pair_and_of_a_neighbours_visual_part():
+    axes = torch.eye(3)
+    scores = agreement_scores(image=axes, visual_part=axes, text_part=axes.roll(1, dims=0))
+    assert scores["image_text_agreement"].tolist() == [1, 1, 1]
+    assert scores["image_text_agreement_shuffled"].tolist() == [0, 0, 0]
+    assert scores["paraphrase_similarity"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "left_out"),
+    [
+        ({}, [[], [], []]),
+        ({"min_image_text_agreement": 0.1}, [[], [], ["image_text_agreement"]]),
+        ({"max_paraphrase_similarity": 0.8}, [["paraphrase_similarity"], [], []]),
+        (
+            {"min_image_text_agreement": 0.0, "max_paraphrase_similarity": 0.5},
+            [["paraphrase_similarity"], [], ["image_text_agreement", "paraphrase_similarity"]],
+        ),
+    ],
+)
+def test_a_threshold_leaves_out_what_lies_beyond_it_and_the_limits_nothing(changes, left_out):
+    rows = agreement_rows(["a", "b", "c"], "train", SCORES, Embed.model_validate(OFF | changes))
+    assert [row["left_out"] for row in rows] == left_out
+    metrics = agreement_metrics(rows, SCORES["image_text_agreement_shuffled"])
+    assert metrics["left_out"] == sum(map(bool, left_out))
+    assert metrics["left_out_image_text_agreement"] == sum("image_text_agreement" in one for one in left_out)
+    assert (metrics["image_text_agreement_lowest"], metrics["paraphrase_similarity_highest"]) == (-0.2, 0.95)
+
+
+def test_rounding_beyond_one_leaves_nothing_out_where_the_threshold_is_off():
+    scores = SCORES | {"paraphrase_similarity": [1.0000001] * 3, "image_text_agreement": [-1.0000001] * 3}
+    assert not any(
+        row["left_out"] for row in agreement_rows(["a", "b", "c"], "test", scores, Embed.model_validate(OFF))
+    )
+
+
+def test_scores_do_not_reach_the_embeddings_file():
+    batch = {"text": torch.ones(2, 3)} | {name: torch.tensor(values[:2]) for name, values in SCORES.items()}
+    scores: dict[str, list[float]] = {}
+    assert [list(one) for one in without_scores([batch, batch], scores)] == [["text"], ["text"]]
+    assert [round(value, 4) for value in scores["paraphrase_similarity"]] == [0.95, 0.2, 0.95, 0.2]
+
+
+@pytest.fixture
+def project(reproduced: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    shutil.copytree(reproduced, folder, ignore=shutil.ignore_patterns(".git", ".dvc", "mlflow.db", "mlartifacts"))
+    return folder
+
+
+def change(folder: Path, **values: float) -> None:
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["embed"] |= values
+    params["sample"]["captions"] = 0
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def test_pairs_that_fail_a_threshold_are_neither_trained_on_nor_sampled_and_are_listed(project):
+    rows = read_jsonl(project / "data/embeddings/agreement.jsonl")
+    metrics = json.loads((project / "metrics/embed.json").read_text())
+    assert metrics["pairs"] == len(rows) == len(read_jsonl(project / "data/quality/accepted.jsonl"))
+    assert metrics["left_out"] == 0
+    middle = sorted(row["image_text_agreement"] for row in rows)[len(rows) // 2] + 0.00005
+    before = {split: load_embeddings(split, project / "data/embeddings") for split in ("train", "test")}
+    change(project, min_image_text_agreement=middle)
+    sh(project, "python", "-m", "stages.embed", BIND_AN_AUDIO_TRACKING="off")
+    rows = read_jsonl(project / "data/embeddings/agreement.jsonl")
+    kept = {row["id"] for row in rows if not row["left_out"]}
+    assert all((row["image_text_agreement"] > middle) == (row["id"] in kept) for row in rows)
+    for split, whole in before.items():
+        part = load_embeddings(split, project / "data/embeddings")
+        places = [place for place, item in enumerate(whole.ids) if item in kept]
+        assert part.ids == [whole.ids[place] for place in places]
+        assert 0 < len(places) < len(whole.ids)
+        assert torch.equal(part.latents, whole.latents[places])
+        assert torch.equal(part.clap_tokens, whole.clap_tokens[places])
+    sh(project, "python", "-m", "stages.sample", "references", BIND_AN_AUDIO_TRACKING="off")
+    sampled = {row["id"] for row in read_jsonl(project / "data/samples/references/codec/metadata.jsonl")}
+    assert sampled == kept & set(before["test"].ids)
+
+
+def test_thresholds_that_leave_nothing_are_one_line(project):
+    change(project, min_image_text_agreement=1.0)
+    words = [sys.executable, "-m", "stages.embed"]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "embed.min_image_text_agreement=1 and max_paraphrase_similarity=1 leave no train pair" in done.stderr
+    assert (project / "data/embeddings/train.safetensors").exists()
