@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import torch
 import yaml
 from safetensors.torch import load_file
 
 from stages.commands.rehearse import ROOT, main, prepare_folder, rehearse, run_once
-from stages.towers.laion_clap import ROBERTA_WIDTH
-from tests.test_laion_clap import write_laion_clap
+from stages.towers.roberta import RobertaTower
+from tests.test_laion_clap import CONFIG, checkpoint, write_laion_clap, write_tokenizer
 from tests.test_pretrained import published  # noqa: F401 - a fixture
 from tests.test_towers import published_imagebind
 
@@ -54,13 +55,23 @@ def test_every_stage_of_the_full_preset_runs_on_published_files(published, tmp_p
     assert json.loads((folder / "metrics/backbone.json").read_text())["parameters"] > 1e6
     config = json.loads((folder / "models/codec/config.json").read_text())
     assert (config["latent_shape"], round(config["scale_factor"], 4)) == ([4, 10, 20], 0.3)
+    # And on to the results, with LAION-CLAP's scores.
+    for group in ("references", "a", "b"):
+        run_once(f"sample {group}", folder, "stages.sample", group)
+    run_once("evaluate", folder, "stages.evaluate")
+    evaluation = json.loads((folder / "metrics/evaluation.json").read_text())
+    matched = json.loads((folder / "metrics/judges.json").read_text())["clap_score_matched"]
+    assert evaluation["real"]["clap_score"] == pytest.approx(matched, abs=1e-3)
+    assert {"codec", "reference", "experiment_a", "experiment_b", "floor"} <= evaluation.keys()
 
 
 @pytest.mark.slow
 def test_experiment_b_learns_laion_claps_token_features_instead(published, tmp_path):  # noqa: F811
     folder = tmp_path / "rehearsal"
     prepare_folder(folder)
-    write_laion_clap(published)
+    (published / "laion_clap").mkdir()
+    torch.save(checkpoint(RobertaTower(CONFIG)), published / "laion_clap/630k-audioset-best.pt")
+    write_tokenizer(published / "roberta-base")
     (folder / "weights").symlink_to(published)
     params = yaml.safe_load((folder / "params.yaml").read_text())
     small = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
@@ -75,9 +86,9 @@ def test_experiment_b_learns_laion_claps_token_features_instead(published, tmp_p
     assert config["width"] == small["train_b"]["width"]
     assert load_file(folder / "models/experiment_b/best.safetensors")["generator.mean_tokens"].shape == (
         77,
-        ROBERTA_WIDTH,
+        CONFIG["hidden_size"],
     )
-    assert any(value.shape[1:] == (77, ROBERTA_WIDTH) for value in tokens.values())
+    assert any(value.shape[1:] == (77, CONFIG["hidden_size"]) for value in tokens.values())
     assert json.loads((folder / "metrics/train_b.json").read_text())["best_validation_diffusion_loss"] > 0
 
 

@@ -20,7 +20,15 @@ from stages.evaluation.scorers import (
     source_numbers,
     source_recall,
 )
-from stages.evaluation.scoring import ClipScores, Judges, SystemClips, adherence_by_attribute, mean_over, summarize
+from stages.evaluation.scoring import (
+    ClipScores,
+    Judges,
+    SystemClips,
+    adherence_by_attribute,
+    mean_over,
+    score_clips,
+    summarize,
+)
 
 
 def scores(values: list[float], held_out: list[bool], adherence: list[float] | None = None) -> ClipScores:
@@ -50,10 +58,34 @@ def test_a_source_that_no_training_clip_had_counts_neither_way():
     recalls = source_recall(torch.tensor([[1.0, 0.0]] * 3), truth)
     assert recalls[0] == 1.0
     assert all(math.isnan(recall) for recall in recalls[1:])
-    one = scores([0.1, 0.9] * 4, [False] * 8)
-    real = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
-    one.values["source_accuracy"] = [math.nan] * 8
-    assert "source_accuracy" not in summarize(one, real, draws=20, seed=0)
+
+
+class OneDirection:
+    """A CLAP for which every caption and every clip is the same."""
+
+    def embed_texts(self, captions):
+        return torch.ones(len(captions), 1)
+
+    def embed_audio(self, waveforms):
+        return torch.ones(len(waveforms), 1)
+
+    def for_distances(self, embeddings):
+        return embeddings
+
+
+def test_unknown_sources_alone_leave_no_source_accuracy():
+    judges = Judges(OneDirection(), SourceClassifier([4], 4, 2).eval(), ["bell", "rain"], {})
+
+    def scored(*sources):
+        rows: list[dict[str, Any]] = [
+            {"id": source, "caption": source, "sources": [source], "attributes": {}} for source in sources
+        ]
+        return score_clips(SystemClips(rows, [0] * len(rows), torch.randn(len(rows), 20_480)), judges).values
+
+    assert scored("clock", "dog") == {"clap_score": [1.0, 1.0]}
+    known, unknown = scored("bell", "dog")["source_accuracy"]
+    assert known in (0.0, 1.0)
+    assert math.isnan(unknown)
 
 
 def test_judge_mels_have_256_frames_whatever_the_length():

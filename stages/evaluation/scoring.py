@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,9 @@ def score_clips(system: SystemClips, judges: Judges) -> ClipScores:
     ]
     if any(obeyed):
         values["attribute_adherence"] = [float(np.mean(list(one.values()))) if one else float("nan") for one in obeyed]
-    return ClipScores(system.rows, system.takes, torch.cat(embeddings), values, obeyed)
+    # Of sources that no training clip had nothing is known: where that is all, there is no such metric.
+    told = {name: numbers for name, numbers in values.items() if not all(math.isnan(number) for number in numbers)}
+    return ClipScores(system.rows, system.takes, torch.cat(embeddings), told, obeyed)
 
 
 def summarize(scores: ClipScores, real: Tensor, draws: int, seed: int) -> dict[str, Interval]:
@@ -108,8 +111,7 @@ def summarize(scores: ClipScores, real: Tensor, draws: int, seed: int) -> dict[s
     for name, values in scores.values.items():
         known = [place for place, value in enumerate(values) if value == value]
         groups = [scores.rows[place]["id"] for place in known]
-        if known:
-            summary[name] = bootstrap_mean([values[place] for place in known], groups, draws, seed)
+        summary[name] = bootstrap_mean([values[place] for place in known], groups, draws, seed)
     return summary
 
 
