@@ -123,6 +123,16 @@ def test_nothing_is_sent_before_a_refusals_time_is_over():
     loop.close()
 
 
+def test_refusals_of_one_moment_narrow_once():
+    pace = Pace(None, None, 256, lambda: 10.0)
+    for _ in range(100):
+        pace.accepted({}, 9.0)
+    before = pace.width
+    for _ in range(20):
+        pace.refused(0.01, {}, 9.0)
+    assert pace.width > 0.5 * before
+
+
 def test_a_rate_does_not_grow_beyond_what_is_asked():
     loop = SimulatedLoop()
 

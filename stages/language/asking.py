@@ -22,7 +22,7 @@ from stages.plumbing.request_cache import RequestCache, request_key
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-CONCURRENCY = 64
+CONCURRENCY = 256
 
 
 class StoppedError(Exception):

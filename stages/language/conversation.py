@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def first_request(caption: str, prompt: str, params: Decompose) -> dict[str, Any
         "messages": [{"role": "system", "content": prompt}, {"role": "user", "content": f"Caption: {caption}"}],
         "response_format": {
             "type": "json_schema",
-            "json_schema": {"name": "decomposition", "strict": True, "schema": Parts.model_json_schema()},
+            "json_schema": {"name": "decomposition", "strict": True, "schema": _schema()},
         },
         "temperature": params.temperature,
         "seed": params.seed,
@@ -153,6 +154,12 @@ def broken_rule(problem: str, parts: Parts | None, params: Decompose) -> str:
         return "Both phrases must be English."
     name = "visual_part" if problem.startswith("visual_part") else "text_part"
     return f"{name} has {len(words(getattr(parts, name)))} words; it must have {limits}."
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    # Pydantic builds it anew at each call, which took longer than all else that a request costs here.
+    return Parts.model_json_schema()
 
 
 def added_words(caption: str, parts: Parts) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class Pace:
         self._token_rate = None if tokens_per_minute is None else tokens_per_minute / 60
         self._clock, self._sleep = clock, sleep
         self._active, self._gate, self._freed = 0, asyncio.Lock(), asyncio.Event()
-        self._slot = self._token_slot = self._paused_until = self._since = self._grown = clock()
+        self._slot = self._token_slot = self._paused_until = self._since = self._grown = self._narrowed = clock()
         self._asked, self._refusals, self._latency = 0, 0, 0.0
         self._remaining: dict[str, float] = {}  # by kind: requests, tokens
         self._interval: dict[str, float] = {}  # seconds until one more comes back
@@ -91,7 +91,8 @@ class Pace:
         """Learn from a 429: nothing is sent for `retry_after` seconds, then at the rate that was measured."""
         self._paused_until = max(self._paused_until, self._clock() + retry_after)
         self._slot = max(self._slot, self._paused_until)  # a pause is not made good
-        if self.rate is None and "requests" not in self._interval:
+        if self.rate is None and "requests" not in self._interval and sent >= self._narrowed:
+            self._narrowed = self._clock()  # what was sent before it tells of the same shortage
             self.failed()
         # What was sent at an earlier rate says nothing of today's.
         self._refusals += sent >= self._since
