@@ -46,7 +46,7 @@ class Bucket:
         return taken, 1.0 if self.whole_seconds else (1 - self.held) / self.limit, said
 
 
-def requests_sent(server, pace_of, count, latency, tokens=300.0):
+def requests_sent(server, pace_of, count, latency, tokens=300.0, workers=64):
     """Send `count` requests through a `Pace`; return when each was accepted and how many were refused."""
     loop = SimulatedLoop()
     accepted, refused = [], []
@@ -69,7 +69,7 @@ def requests_sent(server, pace_of, count, latency, tokens=300.0):
                         refused.append(loop.time())
                         pace.refused(wait, said, sent)
 
-        await asyncio.gather(*(work() for _ in range(64)))
+        await asyncio.gather(*(work() for _ in range(workers)))
 
     try:
         loop.run_until_complete(main())
@@ -89,6 +89,14 @@ def test_a_servers_limit_is_used_to_95_percent(limit, headers, whole_seconds, la
     # What the bucket held at the start is no rate.
     assert (len(accepted) - limit) / accepted[-1] >= 0.95 * limit
     assert refused < 0.6 * len(accepted)
+
+
+@pytest.mark.parametrize("headers", [True, False])
+def test_slow_answers_leave_a_limit_used_once_enough_is_under_way(headers):
+    server = Bucket(100, headers)
+    accepted, _ = requests_sent(server, lambda clock: Pace(None, None, 256, clock), 6000, 1.5, workers=256)
+    later = [time for time in accepted if time > 15]
+    assert len(later) / (later[-1] - 15) >= 0.95 * 100
 
 
 def test_with_headers_hardly_a_request_is_refused():

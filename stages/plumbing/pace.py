@@ -106,6 +106,10 @@ class Pace:
         """After a refusal's pause: the share that was refused is how far the rate lay above the limit."""
         if now - self._since < max(MEASURE_SECONDS, MEASURE_LATENCIES * self._latency):
             return
+        if self.rate is None and not self._refusals:
+            # Until here the limit was not reached: that time would make it look lower than it is.
+            self._since, self._asked = now, 0
+            return
         # A few refusals among few requests may be a server's hiccup and no limit.
         if self._refusals < MANY_REFUSALS and (not self._refusals or self._asked < MANY_REQUESTS):
             return
