@@ -15,7 +15,7 @@ repro: install
 	dvc repro
 	bind-an-audio sync
 	bind-an-audio show
-ifdef PUSH
+ifneq ($(filter-out 0,$(PUSH)),)
 	dvc push
 endif
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Any
 
 PROBES = ("probe.bin", "folder/one.bin", "folder/two.bin")
 PROBE_BYTES = 2048
+DONE = "pushed, cache wiped, pulled"
+SECRET_NAMES = ("key", "secret", "password", "token", "credential", "connection_string")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
     """
     name, settings = remote_settings(arguments.remote)
     round_trip(name, settings)
-    print(f"remote {name} ({settings['url']}): pushed, cache wiped, pulled, {len(PROBES)} hashes equal")
+    print(f"remote {name} ({scrubbed(settings['url'], settings)}): {DONE}, {len(PROBES)} hashes equal")
 
 
 def remote_settings(name: str | None) -> tuple[str, dict[str, Any]]:
@@ -60,6 +63,7 @@ def round_trip(name: str, settings: dict[str, Any]) -> None:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    shown = f"remote {name} ({scrubbed(settings['url'], settings)})"
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         written = {}
@@ -87,9 +91,18 @@ def round_trip(name: str, settings: dict[str, Any]) -> None:
         # Every remote's package raises errors of its own kind.
         except Exception as error:
             cause = error.__cause__ if isinstance(error, DvcException) and error.__cause__ else error
-            reason = " ".join(str(cause).split())[:300] or type(cause).__name__
-            raise ValueError(f"remote {name} ({settings['url']}): {step} failed: {reason}") from None
+            reason = scrubbed(str(cause), settings) or type(cause).__name__
+            raise ValueError(f"{shown}: {step} failed: {reason}; mend it by `dvc remote modify {name}`") from None
         read = {probe: hashlib.sha256((root / probe).read_bytes()).hexdigest() for probe in PROBES}
     differing = [probe for probe in PROBES if read[probe] != written[probe]]
     if differing:
-        raise ValueError(f"remote {name} ({settings['url']}): {', '.join(differing)} came back otherwise than it went")
+        raise ValueError(f"{shown}: {', '.join(differing)} came back otherwise than it went; take another remote")
+
+
+def scrubbed(text: str, settings: dict[str, Any]) -> str:
+    """Return a short text on one line, without the secrets of a remote's settings, of the environment or of a URL."""
+    known = [*settings.items(), *((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))]
+    for name, value in known:
+        if value and any(word in name.lower() for word in SECRET_NAMES):
+            text = text.replace(str(value), "***")
+    return " ".join(re.sub(r"//[^/@\s]+@", "//***@", text).split())[:300]
