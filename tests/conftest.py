@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.language_stage import Servers
 from tests.shell import sh, stages_run
 
 # A slow machine is no failure: how long an example takes is not what a property says.
@@ -85,3 +87,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Servers]:
+    """Starts servers that speak OpenAI's protocol; they end with the test."""
+    servers = Servers(tmp_path)
+    yield servers
+    for process in servers.processes:
+        process.kill()
+        process.wait()

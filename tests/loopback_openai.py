@@ -20,6 +20,7 @@ from stages.language.rules import decompose
 from stages.plumbing.request_cache import request_key
 
 FAULTS = ("429", "500", "reset", "time_out", "cut_body", "not_json", "rule", "refusal")
+SECRET_HEADERS = ("authorization", "openai-organization", "openai-project", "x-gate")
 STUBBORN = {"visual_part": "a dog", "text_part": "a dog barks"}  # breaks rules at every attempt
 
 
@@ -128,8 +129,8 @@ class Server:
         """Answer one request; False where the connection is to be closed."""
         if self.settings.get("error"):
             status, code = self.settings["error"].split(":")
-            key = headers.get("authorization", "").removeprefix("Bearer ")
-            error = {"message": f"Incorrect key {key} for {path}", "type": code, "code": code, "param": None}
+            secrets = " ".join(headers.get(name, "") for name in SECRET_HEADERS)
+            error = {"message": f"Incorrect key {secrets} for {path}", "type": code, "code": code, "param": None}
             self.note(path=path, fault=status)
             return await self._send(writer, int(status), json.dumps({"error": error}))
         if path != "/v1/chat/completions":

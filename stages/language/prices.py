@@ -1,7 +1,8 @@
 """What a request costs: a dated table of OpenAI's prices, in US dollars a million tokens.
 
-`prices.tsv` names per model the price of input, of input that the server had in its prompt cache, of output, and the
-day on which that was read. The Batch API takes half.
+`prices.tsv` names per model the price of input, of input that the server had in its prompt cache, of output, the day
+of these and where they were read: other people's copies, since OpenAI's own page could not be reached. The Batch API
+takes half; input from the cache is no cheaper there.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def cost(price: Price | None, tier: str, tokens_in: float, tokens_out: float, ca
     """US dollars of so many tokens; 0 where the price is not known (a model of one's own server)."""
     if price is None:
         return 0.0
+    if tier == "batch":
+        cached = 0
     dollars = (tokens_in - cached) * price.input + cached * price.cached_input + tokens_out * price.output
     return TIER_SHARES[tier] * dollars / 1e6
 

@@ -1,21 +1,24 @@
 """The server that speaks OpenAI's protocol: how to reach it, which of its errors end a run, which are tried again.
 
 Environment: `OPENAI_API_KEY`; `OPENAI_BASE_URL` for any compatible server (Ollama, vLLM);
-`BIND_AN_AUDIO_REQUEST_SECONDS` until a request counts as lost. No line that is printed or raised holds the key.
+`BIND_AN_AUDIO_REQUEST_SECONDS` until a request counts as lost. No line that is printed or raised holds a secret.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import random
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 Answer = TypeVar("Answer")
 TRIES = 12  # of one request, one after another
 LONGEST_PAUSE = 60.0
 TRANSIENT_STATUS = (408, 409, 429)
+SECRET_VARIABLES = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_WEBHOOK_SECRET")
 SPENT_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 
 
@@ -86,9 +89,25 @@ def fatal(error: Exception, model: str) -> ValueError | None:
 
 
 def scrubbed(text: str) -> str:
-    """Return a short text without the key, on one line."""
-    key = os.environ.get("OPENAI_API_KEY", "")
-    return " ".join((text.replace(key, "***") if key else text).split())[:300]
+    """Return a short text on one line, without the key or any other secret that goes with a request."""
+    for secret in _secrets():
+        text = text.replace(secret, "***")
+    return " ".join(text.split())[:300]
+
+
+def _secrets() -> list[str]:
+    """What the environment holds for the server's eyes alone; a server may say it back in an error."""
+    found = [os.environ.get(name, "") for name in SECRET_VARIABLES]
+    found += [line.partition(":")[2].strip() for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()]
+    try:
+        address = urlsplit(os.environ.get("OPENAI_BASE_URL", ""))
+        name, password = unquote(address.username or ""), unquote(address.password or "")
+    except ValueError:
+        name, password = "", ""
+    if name or password:
+        found += [base64.b64encode(f"{name}:{password}".encode()).decode(), password]
+    # The longest first: one may be a part of another.
+    return sorted(filter(None, found), key=len, reverse=True)
 
 
 def number(name: str, default: float) -> float:

@@ -1,0 +1,133 @@
+"""Decomposition by a language model under faults, kills and in batches: nothing lost, nothing paid twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from stages.commands.decomposition_report import read_captions
+from stages.language.prices import cost, price_of
+from tests.language_stage import CAPTIONS, asked, environment, kept_keys, lay_out, rows_of, stage
+from tests.loopback_openai import FAULTS
+
+ROOT = Path(__file__).parents[1]
+CORPORA = os.environ.get("BIND_AN_AUDIO_CORPORA")
+needs_audiocaps = pytest.mark.skipif(
+    not CORPORA or not (Path(CORPORA) / "audiocaps" / "test.csv").is_file(),
+    reason="BIND_AN_AUDIO_CORPORA names no folder with audiocaps/test.csv",
+)
+
+
+def kill_and_finish(folder, address, log, servers, kills):
+    """Start the stage and kill it at the server's next mark, `kills` times; then run it out.
+
+    Returns the last run and, per kill, the keys of the replies that were kept by then with the log's length.
+    """
+    kept = []
+    for _ in range(kills):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.decompose"],
+            cwd=folder,
+            env=environment(address, BIND_AN_AUDIO_REQUEST_SECONDS="2"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert servers.next_line() == "mark"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kept.append((kept_keys(folder), len(asked(log))))
+    return stage(folder, address, BIND_AN_AUDIO_REQUEST_SECONDS="2"), kept
+
+
+def assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills, mark_every):
+    address, log = start_server(fault_share=0.15, time_out=3, mark_every=mark_every, latency=0.002)
+    folder = lay_out(tmp_path / "killed", captions)
+    done, kept = kill_and_finish(folder, address, log, start_server, kills)
+    assert done.returncode == 0, done.stderr[-2000:]
+    requests = asked(log)
+    for keys, length in kept:
+        assert keys
+        assert not keys & {request["key"] for request in requests[length:]}
+    faults = Counter(request["fault"] for request in requests)
+    assert set(FAULTS) <= set(faults)
+
+    rows = rows_of(folder)
+    assert [row["caption"] for row in rows] == captions
+    assert all((row["visual_part"] is None) == (row["reason"] is not None) for row in rows)
+
+    address, _ = start_server()
+    quiet = lay_out(tmp_path / "quiet", captions)
+    assert stage(quiet, address).returncode == 0
+    assert (folder / "data/decomposed.jsonl").read_bytes() == (quiet / "data/decomposed.jsonl").read_bytes()
+
+
+@needs_audiocaps
+def test_faults_and_kills_lose_no_caption_and_no_reply(tmp_path, start_server):
+    captions = read_captions(Path(CORPORA or "") / "audiocaps" / "val.csv", "caption")[:300]
+    assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills=3, mark_every=100)
+
+
+@needs_audiocaps
+@pytest.mark.slow
+def test_faults_and_five_kills_over_5000_real_captions(tmp_path, start_server):
+    captions = read_captions(Path(CORPORA or "") / "audiocaps" / "test.csv", "caption")
+    captions += read_captions(Path(CORPORA or "") / "audiocaps" / "val.csv", "caption")
+    assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions[:5000], kills=5, mark_every=1000)
+
+
+def test_batch_mode_gives_the_same_parts_and_retries_failed_rows(tmp_path, start_server):
+    address, log = start_server()
+    captions = [f"A dog number {n} barks loudly in a garden while a man speaks softly" for n in range(12)]
+    direct = lay_out(tmp_path / "direct", captions)
+    assert stage(direct, address).returncode == 0
+    address, log = start_server()
+    folder = lay_out(tmp_path / "batch", captions, mode="batch")
+    done = stage(folder, address)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "data/decomposed.jsonl").read_bytes() == (direct / "data/decomposed.jsonl").read_bytes()
+    rows = Counter(request["key"] for request in asked(log) if "key" in request)
+    assert len(rows) == 12
+    assert sorted(rows.values()) == [1] * 10 + [2] * 2
+    half = cost(price_of("gpt-4.1"), "batch", 500, 20)
+    assert f"12 replies used, {12 * half:.4f} USD" in done.stdout
+
+
+def test_a_killed_batch_run_goes_on_with_the_batch_it_sent(tmp_path, start_server):
+    address, log = start_server(mark_every=8)
+    folder = lay_out(tmp_path / "batch", [f"{text} number {n}" for n, text in enumerate(CAPTIONS[:3])], mode="batch")
+    (log / "hold").touch()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.decompose"], cwd=folder, env=environment(address), stderr=subprocess.DEVNULL
+    )
+    assert start_server.next_line() == "mark"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (log / "hold").unlink()
+    done = stage(folder, address)
+    assert done.returncode == 0, done.stderr
+    paths = Counter(request["path"] for request in asked(log) if "path" in request)
+    assert paths["POST /v1/files"] == 1
+    assert paths["POST /v1/batches"] == 1
+    assert len(rows_of(folder)) == 3
+
+
+def test_a_batch_whose_id_was_not_noted_is_found_by_its_digest(tmp_path, start_server):
+    address, log = start_server()
+    folder = lay_out(tmp_path / "batch", CAPTIONS[:3], mode="batch")
+    assert stage(folder, address).returncode == 0
+    first = (folder / "data/decomposed.jsonl").read_bytes()
+    with closing(sqlite3.connect(folder / ".cache/replies.sqlite")) as base:
+        base.execute("UPDATE batches SET id = NULL, done = 0")
+        base.execute("DELETE FROM replies")
+        base.commit()
+    assert stage(folder, address).returncode == 0
+    assert (folder / "data/decomposed.jsonl").read_bytes() == first
+    assert Counter(request.get("path") for request in asked(log))["POST /v1/batches"] == 1
