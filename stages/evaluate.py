@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from stages.corpus.clips import CORPUS, Row, accepted_clips, read_waveforms
+from stages.corpus.clips import CORPUS, Row, accepted_clips, read_waveforms, spread
 from stages.evaluation.adherence import calibrate
 from stages.evaluation.clap_scorer import load_scorer
 from stages.evaluation.comparison import compare
@@ -179,12 +179,6 @@ def first_takes(system: SystemClips, ids: list[str]) -> torch.Tensor:
     """Waveforms `[len(ids), samples]` of take 0."""
     places = {row["id"]: place for place, row in enumerate(system.rows) if system.takes[place] == 0}
     return system.waveforms[[places[name] for name in ids]]
-
-
-def spread(rows: list[Row], wanted: int) -> list[Row]:
-    """At most `wanted` rows, evenly over all."""
-    wanted = min(wanted, len(rows))
-    return [rows[index * len(rows) // wanted] for index in range(wanted)]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from stages.corpus.clips import Row, accepted_pairs
+from stages.corpus.clips import Row, accepted_pairs, spread
 from stages.experiments.embeddings import Embeddings, load_embeddings
 from stages.experiments.store import context_a, context_b, load_a, load_b
 from stages.plumbing.device import device
@@ -49,7 +49,7 @@ def main() -> None:
     unet = load_unet().eval().to(device())
     pairs = {row["id"]: row for row in accepted_pairs("test")}
     rows = [pairs[item] for item in data.ids]
-    chosen = spread(len(rows), params.captions)
+    chosen = spread(range(len(rows)), params.captions or len(rows))
     counts = {}
     with replacing_folder(SAMPLES / group) as folder:
         if group == "references":
@@ -65,13 +65,6 @@ def main() -> None:
                 written += write_clips(folder / system, rows, batch, codec.decode(latents), guidance_scale)
             write_jsonl(folder / system / "metadata.jsonl", written)
     log_stage(f"sample_{group}", params, {f"{name}_clips": float(count) for name, count in counts.items()}, {})
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """`wanted` indices evenly over `count`; all of them where `wanted` is 0 or more than there are."""
-    if wanted == 0 or wanted >= count:
-        return list(range(count))
-    return [index * count // wanted for index in range(wanted)]
 
 
 @torch.no_grad()

@@ -42,8 +42,8 @@ def server():
 def free_requests(address, count):
     """Let so many more requests pass without looking at their keys."""
     plain = {"Content-Type": "text/plain"}
-    request = urllib.request.Request(f"{address}/moto-api/reset-auth", data=count, headers=plain)  # noqa: S310 - loopback
-    urllib.request.urlopen(request).read()  # noqa: S310 - loopback
+    request = urllib.request.Request(f"{address}/moto-api/reset-auth", data=count, headers=plain)
+    urllib.request.urlopen(request).read()
 
 
 @pytest.fixture

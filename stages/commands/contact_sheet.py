@@ -17,6 +17,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from stages.corpus.clips import spread
 from stages.imagery.store import image_paths
 from stages.plumbing.files import read_jsonl, replacing, write_text
 from stages.storage.shards import open_file
@@ -58,11 +59,6 @@ def main(arguments: argparse.Namespace) -> None:
         with replacing(arguments.out) as path:
             picture(groups).save(path, format="PNG")
     print(f"{arguments.out}: {', '.join(f'{len(rows)} of {name}' for name, rows in groups.items())} pairs")
-
-
-def spread(rows: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """Choose `count` rows at equal distances, all where there are fewer."""
-    return rows if len(rows) <= count else [rows[index * len(rows) // count] for index in range(count)]
 
 
 def page(groups: dict[str, list[dict[str, Any]]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stages.plumbing.files import iterate_jsonl, read_jsonl
 from stages.storage.shards import open_file
@@ -18,6 +18,7 @@ SEEN_ATTRIBUTES = ("size", "material", "scene")
 SPLITS = ("train", "valid", "test")
 
 Row = dict[str, Any]
+Item = TypeVar("Item")
 
 
 def accepted_clips(split: str | None = None) -> list[Row]:
@@ -72,6 +73,12 @@ def read_waveforms(rows: Sequence[Row]) -> Tensor:
         with open_file(CORPUS / row["file_name"]) as file:
             waveforms.append(torch.from_numpy(soundfile.read(file, dtype="float32")[0]))
     return torch.stack(waveforms)
+
+
+def spread(rows: Sequence[Item], wanted: int) -> list[Item]:
+    """At most `wanted` rows, evenly over all."""
+    wanted = min(wanted, len(rows))
+    return [rows[index * len(rows) // wanted] for index in range(wanted)]
 
 
 def seen_key(row: Row) -> str:
