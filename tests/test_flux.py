@@ -268,6 +268,14 @@ def test_an_fp8_transformer_draws_nearly_the_same(workspace):
         assert 0 < np.abs(other - picture).mean() < picture.std()
 
 
+def test_nf4_without_a_card_gets_one_line(workspace, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    change(workspace, transformer="nf4")
+    with pytest.raises(ValueError, match=r"images\.flux\.transformer=nf4: needs a CUDA card.*bfloat16 or fp8"):
+        run_stage()
+    assert not Path("data/images").exists()
+
+
 def test_a_model_that_is_not_there_gets_one_line(workspace):
     change(workspace, model=str(workspace / "nowhere"))
     with pytest.raises(ValueError, match=r"images\.flux\.model=.*nowhere: cannot be loaded .*HF_TOKEN"):

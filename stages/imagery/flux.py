@@ -101,6 +101,8 @@ def load_pipeline(params: Images) -> FluxPipeline:
     offload = os.environ.get("BIND_AN_AUDIO_OFFLOAD", "model")
     if offload not in OFFLOADS:
         raise ValueError(f"BIND_AN_AUDIO_OFFLOAD={offload}: take one of {', '.join(OFFLOADS)}")
+    if flux.transformer == "nf4" and not torch.cuda.is_available():
+        raise ValueError("images.flux.transformer=nf4: needs a CUDA card, and there is none; take bfloat16 or fp8")
     diffusers.utils.logging.disable_progress_bar()
     source = {"revision": flux.revision, "dtype": torch.bfloat16}
     parts: dict[str, Any] = {}
