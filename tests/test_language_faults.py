@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from stages.commands.decomposition_report import read_captions
+from stages.language.asking import CONCURRENCY
 from stages.language.prices import cost, price_of
 from tests.language_stage import CAPTIONS, asked, environment, kept_keys, lay_out, rows_of, stage
 from tests.loopback_openai import FAULTS
@@ -24,6 +25,8 @@ needs_audiocaps = pytest.mark.skipif(
     not CORPORA or not (Path(CORPORA) / "audiocaps" / "test.csv").is_file(),
     reason="BIND_AN_AUDIO_CORPORA names no folder with audiocaps/test.csv",
 )
+
+ARRIVING = (None, "not_json", "rule", "refusal")  # these replies reach the stage whole
 
 
 def kill_and_finish(folder, address, log, servers, kills):
@@ -56,6 +59,8 @@ def assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills, 
     for keys, length in kept:
         assert keys
         assert not keys & {request["key"] for request in requests[length:]}
+    arrived = Counter(request["key"] for request in requests if request["fault"] in ARRIVING)
+    assert arrived.total() - len(arrived) <= kills * CONCURRENCY  # only what was under way at a kill
     faults = Counter(request["fault"] for request in requests)
     assert set(FAULTS) <= set(faults)
 
@@ -63,9 +68,10 @@ def assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills, 
     assert [row["caption"] for row in rows] == captions
     assert all((row["visual_part"] is None) == (row["reason"] is not None) for row in rows)
 
-    address, _ = start_server()
+    address, log = start_server()
     quiet = lay_out(tmp_path / "quiet", captions)
     assert stage(quiet, address).returncode == 0
+    assert set(Counter(request["key"] for request in asked(log)).values()) == {1}
     assert (folder / "data/decomposed.jsonl").read_bytes() == (quiet / "data/decomposed.jsonl").read_bytes()
 
 

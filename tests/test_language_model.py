@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -12,7 +14,7 @@ from stages.language.prices import cost, price_of
 from stages.language.text import text_problems
 from stages.plumbing.params import load_params
 from stages.plumbing.request_cache import Reply, RequestCache, request_key
-from tests.language_stage import CAPTIONS, ROOT, asked, lay_out, rows_of, stage
+from tests.language_stage import CAPTIONS, ROOT, asked, environment, lay_out, rows_of, stage
 from tests.loopback_openai import STUBBORN, answer_to
 
 
@@ -50,6 +52,29 @@ def test_kept_replies_cost_no_call_and_one_new_caption_costs_one(tmp_path, start
     lay_out(folder, CAPTIONS[:4], temperature=0.5)
     assert stage(folder, address).returncode == 0
     assert len(asked(log)) == 8
+
+
+OTHER_PARSER = """
+from stages.language import conversation
+conversation.process_text = str.upper
+conversation.text_problems = lambda *arguments: []
+from stages.decompose import main
+main()
+"""
+
+
+def test_a_changed_parser_costs_no_call(tmp_path, start_server):
+    address, log = start_server(fault_share=0.3)
+    folder = lay_out(tmp_path / "run", CAPTIONS)
+    assert stage(folder, address, BIND_AN_AUDIO_REQUEST_SECONDS="2").returncode == 0
+    before, count = rows_of(folder), len(asked(log))
+    words = [sys.executable, "-c", OTHER_PARSER]
+    done = subprocess.run(words, cwd=folder, env=environment(address), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(asked(log)) == count
+    after = rows_of(folder)
+    assert after[0]["text_part"] == before[0]["text_part"].upper()
+    assert (before[4]["reason"], after[4]["reason"]) == ("visual_part_too_short", None)
 
 
 def test_a_broken_rule_is_named_in_a_repair_turn_and_what_still_fails_is_rejected_with_it(tmp_path, start_server):
