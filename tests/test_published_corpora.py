@@ -121,3 +121,44 @@ def test_wavcaps_reads_its_json_files_and_draws_splits(tmp_path):
 def test_a_folder_without_the_corpus_gets_one_line(tmp_path, corpus):
     with pytest.raises(ValueError, match=f"prepare.corpus={corpus} needs"):
         read_corpus(settings_for(corpus, tmp_path))
+
+
+def test_a_table_saved_by_a_spreadsheet_is_read_alike(tmp_path, audiocaps):
+    wanted = read_corpus(settings_for("audiocaps", audiocaps))
+    for table in audiocaps.glob("*.csv"):
+        with open(table, newline="", encoding="utf-8") as file:
+            rows = [[f'"{cell}"' for cell in row] for row in csv.reader(file)]
+        table.write_bytes(("\ufeff" + "\r\n".join(",".join(row) for row in rows) + "\r\n").encode())
+    assert read_corpus(settings_for("audiocaps", audiocaps)) == wanted
+
+
+def test_a_json_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "FreeSound").mkdir()
+    text = json.dumps({"data": [{"id": "1", "caption": "A bell"}]})
+    (tmp_path / "FreeSound/final.json").write_text(text, encoding="utf-8-sig")
+    (tmp_path / "FreeSound/1.flac").touch()
+    clips, _ = read_corpus(settings_for("wavcaps", tmp_path))
+    assert [clip.caption for clip in clips] == ["A bell"]
+
+
+def test_audiocaps_does_without_its_own_ids(tmp_path):
+    write_csv(tmp_path / "test.csv", [["youtube_id", "start_time", "caption"], ["video1", "30", "A bell"]])
+    (tmp_path / "video1_30.wav").touch()
+    clips, _ = read_corpus(settings_for("audiocaps", tmp_path))
+    assert [clip.caption for clip in clips] == ["A bell"]
+
+
+@pytest.mark.parametrize(("corpus", "table"), [("audiocaps", "test.csv"), ("clotho", "clotho_captions_evaluation.csv")])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no column .*holds nothing"),
+        (b"youtube_id;file_name;caption;caption_1\nx;y;z;z\n", "no column .*holds youtube_id;file_name"),
+        (b"youtube_id,file_name\nx,y\n", "no column caption"),
+        ("youtube_id,file_name,caption,caption_1\nx,y,é,é\n".encode("latin-1"), "no readable CSV in UTF-8"),
+    ],
+)
+def test_a_table_that_is_not_the_published_one_gets_one_line(tmp_path, corpus, table, content, words):
+    (tmp_path / table).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{table}: {words}"):
+        read_corpus(settings_for(corpus, tmp_path))

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -74,13 +74,21 @@ def audio_files(folder: Path) -> dict[str, list[str]]:
     return found
 
 
-def csv_rows(table: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV file with a header. Raises ValueError where it is no UTF-8 or no CSV."""
+def csv_rows(table: Path, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Rows of a CSV file with a header. Raises ValueError where it is no UTF-8, no CSV or lacks one of `columns`."""
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows, header = list(reader), reader.fieldnames or []
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{table}: no readable CSV in UTF-8 ({error}); mend or convert it") from None
+    missing = [column for column in columns if column not in header]
+    if missing:
+        found = ", ".join(header) or "nothing"
+        raise ValueError(
+            f"{table}: no column {', '.join(missing)}; its first line holds {found}; take the published file"
+        )
+    return rows
 
 
 def jsonl_rows(table: Path) -> Iterator[dict[str, Any]]:

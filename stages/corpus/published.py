@@ -44,7 +44,7 @@ def audiocaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected
     rejected: list[Rejected] = []
     for table, split in tables:
         rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-        for number, row in enumerate(csv_rows(table), start=1):
+        for number, row in enumerate(csv_rows(table, ("youtube_id", "caption")), start=1):
             if row.get("youtube_id") and _spaced(row.get("caption")):
                 rows[row["youtube_id"], str(row.get("start_time") or "0")].append(row)
             else:
@@ -52,7 +52,13 @@ def audiocaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected
         for (video, start), group in rows.items():
             name = f"audiocaps-{slug(video)}-{slug(start)}"
             milliseconds = f"{video}_{round(float(start) * 1000)}" if start.replace(".", "", 1).isdigit() else video
-            stems = [f"{video}_{start}", milliseconds, video, f"Y{video}", *(str(row["audiocap_id"]) for row in group)]
+            stems = [
+                f"{video}_{start}",
+                milliseconds,
+                video,
+                f"Y{video}",
+                *(str(row.get("audiocap_id")) for row in group),
+            ]
             paths = next((files[stem] for stem in stems if stem in files), shortened.get(milliseconds, []))
             if not paths:
                 rejected.append(reject(name, f"youtube {video}", "missing", "no audio of it; gone from YouTube?"))
@@ -75,7 +81,7 @@ def clotho(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     clips: list[Clip] = []
     rejected: list[Rejected] = []
     for table, part in tables:
-        for number, row in enumerate(csv_rows(table), start=1):
+        for number, row in enumerate(csv_rows(table, ("file_name", "caption_1")), start=1):
             file = str(row.get("file_name") or "").strip()
             captions = [_spaced(value) for column, value in row.items() if str(column).startswith("caption")]
             captions = [caption for caption in captions if caption]
@@ -127,7 +133,7 @@ def wavcaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]
 
 def _wavcaps_data(path: Path) -> list[Any] | None:
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError:
         return None
     data = read.get("data") if isinstance(read, dict) else None
