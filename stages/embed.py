@@ -21,7 +21,7 @@ from torch import Tensor
 
 from stages.corpus.clips import SPLITS, Row, iterate_accepted_clips, nothing_accepted, read_waveforms
 from stages.experiments.agreement import (
-    SHUFFLED,
+    OTHERS,
     agreement_metrics,
     agreement_rows,
     agreement_scores,
@@ -54,7 +54,7 @@ def main() -> None:
     batches = chain.from_iterable(in_batches(iterate_accepted_clips(split), BATCH) for split in SPLITS)
     embedded = map_batches(partial(embedder, params.text), batches, gpu=device().startswith("cuda"))
     rows: list[Row] = []
-    shuffled: list[float] = []
+    others: list[float] = []
     with replacing_folder(EMBEDDINGS) as folder:
         for split in SPLITS:
             count, scores = -(-len(ids[split]) // BATCH), dict[str, list[float]]()
@@ -70,9 +70,9 @@ def main() -> None:
             if len(kept) < len(found):
                 keep_rows(folder / f"{split}.safetensors", kept)
             rows += found
-            shuffled += scores[SHUFFLED]
+            others += scores[OTHERS]
         write_jsonl(folder / "agreement.jsonl", rows)
-    metrics = agreement_metrics(rows, shuffled)
+    metrics = agreement_metrics(rows, others)
     write_json("metrics/embed.json", metrics)
     log_stage("embed", params, metrics)
 

@@ -21,16 +21,21 @@ from tests.shell import sh
 OFF = {"text": "text_part", "min_image_text_agreement": -1.0, "max_paraphrase_similarity": 1.0}
 SCORES = {
     "image_text_agreement": [0.9, 0.1, -0.2],
-    "image_text_agreement_shuffled": [0.0, 0.1, 0.2],
+    "image_text_agreement_others": [0.0, 0.1, 0.2],
     "paraphrase_similarity": [0.95, 0.2, 0.8],
 }
 
 
-def test_scores_are_cosines_of_the_pair_and_of_a_neighbours_visual_part():
+def test_scores_are_cosines_of_the_pair_and_means_over_the_others_visual_parts():
     axes = torch.eye(3)
+    image = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.6, 0.0, 0.8]])
+    others = agreement_scores(image, visual_part=axes, text_part=axes)["image_text_agreement_others"]
+    assert torch.allclose(others, torch.tensor([0.0, 0.0, 0.3]))
+    alone = agreement_scores(axes[:1], axes[:1], axes[:1])
+    assert (float(alone["image_text_agreement"]), float(alone["image_text_agreement_others"])) == (1, 0)
     scores = agreement_scores(image=axes, visual_part=axes, text_part=axes.roll(1, dims=0))
     assert scores["image_text_agreement"].tolist() == [1, 1, 1]
-    assert scores["image_text_agreement_shuffled"].tolist() == [0, 0, 0]
+    assert scores["image_text_agreement_others"].tolist() == [0, 0, 0]
     assert scores["paraphrase_similarity"].tolist() == [0, 0, 0]
 
 
@@ -49,7 +54,7 @@ def test_scores_are_cosines_of_the_pair_and_of_a_neighbours_visual_part():
 def test_a_threshold_leaves_out_what_lies_beyond_it_and_the_limits_nothing(changes, left_out):
     rows = agreement_rows(["a", "b", "c"], "train", SCORES, Embed.model_validate(OFF | changes))
     assert [row["left_out"] for row in rows] == left_out
-    metrics = agreement_metrics(rows, SCORES["image_text_agreement_shuffled"])
+    metrics = agreement_metrics(rows, SCORES["image_text_agreement_others"])
     assert metrics["left_out"] == sum(map(bool, left_out))
     assert metrics["left_out_image_text_agreement"] == sum("image_text_agreement" in one for one in left_out)
     assert (metrics["image_text_agreement_lowest"], metrics["paraphrase_similarity_highest"]) == (-0.2, 0.95)

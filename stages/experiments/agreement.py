@@ -10,18 +10,20 @@ from torch import Tensor
 from stages.experiments.embeddings import Batch
 from stages.plumbing.experiment_params import Embed
 
-AGREEMENT, SHUFFLED, PARAPHRASE = "image_text_agreement", "image_text_agreement_shuffled", "paraphrase_similarity"
-SCORES = (AGREEMENT, SHUFFLED, PARAPHRASE)
+AGREEMENT, OTHERS, PARAPHRASE = "image_text_agreement", "image_text_agreement_others", "paraphrase_similarity"
+SCORES = (AGREEMENT, OTHERS, PARAPHRASE)
 
 
 def agreement_scores(image: Tensor, visual_part: Tensor, text_part: Tensor) -> dict[str, Tensor]:
-    """Cosines `[B]` of embeddings `[B, D]` of length 1: image and visual part, the same of another pair, both parts.
+    """Cosines `[B]` of embeddings `[B, D]` of length 1: image and visual part, image and others' parts, both parts.
 
-    The second says what no agreement looks like: each image meets the visual part of its neighbour in the batch.
+    The second says what no agreement looks like: each image's mean over the visual parts of all others in the batch.
     """
+    cosines = image @ visual_part.T
+    others = (cosines.sum(dim=1) - cosines.diagonal()) / max(len(image) - 1, 1)
     return {
-        AGREEMENT: (image * visual_part).sum(dim=1),
-        SHUFFLED: (image * visual_part.roll(1, dims=0)).sum(dim=1),
+        AGREEMENT: cosines.diagonal(),
+        OTHERS: others,
         PARAPHRASE: (visual_part * text_part).sum(dim=1),
     }
 
@@ -50,7 +52,7 @@ def agreement_rows(
     return rows
 
 
-def agreement_metrics(rows: Sequence[dict[str, Any]], shuffled: Sequence[float]) -> dict[str, float]:
+def agreement_metrics(rows: Sequence[dict[str, Any]], others: Sequence[float]) -> dict[str, float]:
     """Means and extremes over all pairs, and how many are left out by which threshold."""
     agreement, paraphrase = ([row[name] for row in rows] for name in (AGREEMENT, PARAPHRASE))
     return {
@@ -59,7 +61,7 @@ def agreement_metrics(rows: Sequence[dict[str, Any]], shuffled: Sequence[float])
         **{f"left_out_{name}": sum(name in row["left_out"] for row in rows) for name in (AGREEMENT, PARAPHRASE)},
         f"{AGREEMENT}_mean": round(sum(agreement) / len(rows), 4),
         f"{AGREEMENT}_lowest": min(agreement),
-        f"{SHUFFLED}_mean": round(sum(shuffled) / len(rows), 4),
+        f"{OTHERS}_mean": round(sum(others) / len(rows), 4),
         f"{PARAPHRASE}_mean": round(sum(paraphrase) / len(rows), 4),
         f"{PARAPHRASE}_highest": max(paraphrase),
     }
