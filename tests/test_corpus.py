@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages import prepare as stage
+from stages.corpus.clips import accepted_clips, iterate_accepted_clips
 from stages.corpus.esc_captions import caption_of, categories, third_person
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip, loudest_window
 from stages.corpus.signals import generator
 from stages.plumbing.data_params import Prepare
-from stages.plumbing.files import read_jsonl
+from stages.plumbing.files import read_jsonl, write_jsonl
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 20480
@@ -334,3 +335,18 @@ def test_the_real_esc10_is_read_whole():
     assert Counter(clip.split for clip in fewer) == {"train": 30, "valid": 10, "test": 10}
     for clip in fewer[::10]:
         assert np.max(np.abs(load_clip(folder / clip.file, SAMPLES))) > 0.001
+
+
+def test_clips_read_one_by_one_are_those_read_at_once_and_a_missing_one_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    splits = ["train", "test", "train", "valid", "train"]
+    clips = [{"id": f"clip-{number}", "recording": str(number)} for number in range(6)]
+    pairs = [{"id": f"clip-{number}", "split": split, "image": "x"} for number, split in enumerate(splits)]
+    write_jsonl("data/corpus/metadata.jsonl", clips)
+    write_jsonl("data/quality/accepted.jsonl", pairs)
+    for split in ("train", "valid", "test"):
+        assert list(iterate_accepted_clips(split)) == accepted_clips(split)
+    assert [row["recording"] for row in iterate_accepted_clips("train")] == ["0", "2", "4"]
+    write_jsonl("data/corpus/metadata.jsonl", clips[:4])
+    with pytest.raises(ValueError, match="data/corpus/metadata.jsonl: clip-4 is missing or out of order"):
+        list(iterate_accepted_clips("train"))

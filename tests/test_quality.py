@@ -59,6 +59,14 @@ def workspace(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_an_image_that_belongs_to_no_pair_is_named_with_a_remedy(workspace):
+    lay_out(workspace, [pair(0), pair(1), pair(2)], max_reject_rate=0.9)
+    write_jsonl(workspace / "data/decomposed.jsonl", [pair(0), pair(2)])
+    with pytest.raises(ValueError, match=r"data/images/clip-1_bell.png: no pair .*dvc repro images"):
+        main()
+    assert not Path("data/quality").exists()
+
+
 def test_pairs_are_accepted_or_rejected_with_every_reason(workspace):
     pairs = [
         pair(0),
