@@ -348,5 +348,5 @@ def test_clips_read_one_by_one_are_those_read_at_once_and_a_missing_one_is_named
         assert list(iterate_accepted_clips(split)) == accepted_clips(split)
     assert [row["recording"] for row in iterate_accepted_clips("train")] == ["0", "2", "4"]
     write_jsonl("data/corpus/metadata.jsonl", clips[:4])
-    with pytest.raises(ValueError, match="data/corpus/metadata.jsonl: clip-4 is missing or out of order"):
+    with pytest.raises(ValueError, match=r"data/corpus/metadata.jsonl: clip-4 is missing or out of order"):
         list(iterate_accepted_clips("train"))
