@@ -37,6 +37,7 @@ def main() -> None:
     """Read visual parts, draw them, write the folder in one step."""
     params = load_params().images
     wanted = [row for row in iterate_jsonl(DECOMPOSED) if row["visual_part"] is not None]
+    wanted.sort(key=lambda row: str(row["id"]))
     if not wanted:
         raise ValueError(f"{DECOMPOSED}: no row has a visual part; look at the reasons in its `reason` column")
     counts = {"images": 0, "images_with_word_card": 0}
@@ -51,10 +52,9 @@ def main() -> None:
             write_files(folder, drawn)
 
     blank = len(wanted) - counts["images"]
-    print(
-        f"{counts['images']} images in {IMAGES}; {counts['images_with_word_card']} of them show a noun as a word, "
-        "for want of a pictogram"
-    )
+    print(f"{counts['images']} images in {IMAGES}")
+    if counts["images_with_word_card"]:
+        print(f"{counts['images_with_word_card']} of them show a noun as a word, for want of a pictogram")
     if blank:
         print(f"{blank} visual parts have no image: each of {params.flux.attempts} drawings was blank")
     log_stage("images", params, {**counts, "blank": blank})
