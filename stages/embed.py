@@ -83,23 +83,25 @@ def embedder(text_field: str) -> Callable[[list[Row]], dict[str, Tensor]]:
     imagebind, codec = load_imagebind().to(device()), load_codec().to(device())
     clap, tokenizer = load_clap()
     clap.to(device())
+    empty_tokens = clap.token_features(tokenizer([""]).to(device()))[0].detach()
 
     @torch.no_grad()
     def embed(rows: list[Row]) -> dict[str, Tensor]:
         """The rows' part of each tensor of `Embeddings`, their `agreement_scores`, and the features of ""."""
         tokens = tokenizer([row["caption"] for row in rows])
-        visual_part, text_part = (
-            ib.embed_texts(imagebind, ib.tokenize([row[part] for row in rows])) for part in ("visual_part", "text_part")
-        )
+        texts = {
+            part: ib.embed_texts(imagebind, ib.tokenize([row[part] for row in rows]))
+            for part in {"visual_part", "text_part", text_field}
+        }
         images = torch.stack([ib.read_image(row["image"]) for row in rows])
         embedded = {
-            "text": ib.embed_texts(imagebind, ib.tokenize([row[text_field] for row in rows])),
+            "text": texts[text_field],
             "image": (image := ib.embed_images(imagebind, images)),
             "clap_tokens": clap.token_features(tokens.to(device())),
             "clap_lengths": token_counts(tokens, tokenizer.padding),
             "latents": codec.encode(mel_spectrogram(read_waveforms(rows))),
-            **agreement_scores(image, visual_part, text_part),
-            EMPTY: clap.token_features(tokenizer([""]).to(device()))[0],
+            **agreement_scores(image, texts["visual_part"], texts["text_part"]),
+            EMPTY: empty_tokens,
         }
         return {name: tensor.cpu() for name, tensor in embedded.items()}
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+PATIENCE_SECONDS = 900.0
 
 
 def sh(folder: Path, *command: str, **environment: str) -> str:
@@ -20,3 +25,12 @@ def sh(folder: Path, *command: str, **environment: str) -> str:
 def stages_run(output: str) -> list[str]:
     """Names of the stages that DVC says it ran."""
     return re.findall(r"Running stage '(\w+)'", output)
+
+
+def wait_until(condition: Callable[[], Any]) -> Any:
+    """Ask until the answer is true, and return it; what is waited for goes on by itself."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not (answer := condition()):
+        assert time.monotonic() < end, "what was waited for did not come"
+        time.sleep(0.05)
+    return answer

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stages.plumbing.model_params import GeneratorOptions
+from stages.commands.full_weights import BIGVGAN
 from stages.pretrained.fitting import without_prefix
 from stages.pretrained.make_an_audio import read_make_an_audio
 from stages.synthesis.bigvgan import read_generator
@@ -23,19 +23,7 @@ from tests.test_pretrained import make_an_audio_state
 
 GOLDEN = Path(__file__).parent / "golden"
 ORIGIN = "some/where.ckpt"
-OPTIONS = GeneratorOptions(
-    num_mels=80,
-    upsample_initial_channel=64,
-    upsample_rates=[4, 4, 2, 2, 2, 2],
-    upsample_kernel_sizes=[8, 8, 4, 4, 4, 4],
-    resblock="1",
-    resblock_kernel_sizes=[3, 7, 11],
-    resblock_dilation_sizes=[[1, 3, 5]] * 3,
-    activation="snakebeta",
-    snake_logscale=True,
-    use_bias_at_final=True,
-    use_tanh_at_final=True,
-)
+OPTIONS = BIGVGAN.model_copy(update={"upsample_initial_channel": 64})
 READERS: dict[str, tuple[Callable[[], dict[str, Tensor]], Callable[[dict[str, Tensor]], Any]]] = {
     "unet": (lambda: part("model.diffusion_model."), lambda weights: read_unet(weights, 4, ORIGIN)),
     "vae": (lambda: part("first_stage_model."), lambda weights: read_vae(weights, ORIGIN)),

@@ -8,18 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from stages.plumbing.cluster import PASSED_ON, in_batches, map_batches
+from tests.shell import PATIENCE_SECONDS, wait_until
 
-SECONDS = 240.0
 STAGES = {"decompose": "data/decomposed.jsonl", "images": "data/images", "embed": "data/embeddings"}
 
 
@@ -55,14 +53,6 @@ def project(reproduced: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def wait_until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + SECONDS
-    while not (answer := condition()):
-        assert time.monotonic() < end, "what was waited for did not come"
-        time.sleep(0.05)
-    return answer
-
-
 def start(project: Path, stage: str, address: str) -> subprocess.Popen[str]:
     environment = os.environ | {"RAY_ADDRESS": address, "BIND_AN_AUDIO_TRACKING": "off"}
     words = [sys.executable, "-m", f"stages.{stage}"]
@@ -70,7 +60,7 @@ def start(project: Path, stage: str, address: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate(timeout=SECONDS)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, errors
 
 

@@ -11,8 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,9 @@ from stages.plumbing.revisions import lock_hashes
 from stages.plumbing.tracking import STAGES_EXPERIMENT
 from tests.browser import chromium
 from tests.mlflow_ui import mlflow_ui
-from tests.shell import sh, stages_run
+from tests.shell import sh, stages_run, wait_until
 
 EXPERIMENTS = {"long", "rate-1", "rate-2"}
-SECONDS = 900.0
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +73,6 @@ def start_workers(folder: Path, jobs: str) -> None:
     subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
     )
-
-
-def wait_until(condition: Callable[[], Any]) -> Any:
-    """Ask until the answer is true, and return it; the workers run by themselves."""
-    end = time.monotonic() + SECONDS
-    while not (answer := condition()):
-        assert time.monotonic() < end, "the queue did not come so far"
-        time.sleep(0.05)
-    return answer
 
 
 def training(folder: Path, param: str) -> psutil.Process | None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from stages.plumbing.cluster import in_batches
 from stages.plumbing.files import iterate_jsonl, jsonl_line
 from stages.storage.shards import write_shard
 
@@ -41,14 +41,12 @@ def write_shards(folder: Path, images: Iterable[Drawn], shard_size: int) -> None
     columns = {"shard": pyarrow.string(), "file_name": pyarrow.string(), "id": pyarrow.string()}
     columns |= {"visual_part": pyarrow.string(), "drawn": strings, "missing": strings, "seed": pyarrow.int64()}
     schema = pyarrow.schema(columns)
-    waiting, number = iter(images), 0
     with parquet.ParquetWriter(folder / MANIFEST, schema) as manifest:
-        while part := list(islice(waiting, shard_size)):
+        for number, part in enumerate(in_batches(images, shard_size)):
             shard = f"images-{number:05d}.tar"
             write_shard(folder / shard, (_sample(*image) for image in part))
             rows = [{"shard": shard, **about} for about, _ in part]
             manifest.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
-            number += 1
 
 
 def _sample(about: dict[str, Any], png: bytes) -> tuple[str, dict[str, bytes]]:

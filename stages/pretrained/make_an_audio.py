@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from stages.pretrained.fitting import some, without_prefix
-from stages.pretrained.reading import read_weights
+from stages.pretrained.reading import only_one, read_weights
 
 CHECKPOINTS = ("maa1_full.ckpt", "maa1_caps.ckpt")
 UNET = "model.diffusion_model."
@@ -37,14 +37,7 @@ class MakeAnAudio:
 
 def find_checkpoint(folder: str | Path) -> Path:
     """The one checkpoint of Make-An-Audio in the folder. Raises ValueError for none and for both."""
-    found = [Path(folder) / name for name in CHECKPOINTS if (Path(folder) / name).is_file()]
-    if not found:
-        raise ValueError(
-            f"{folder}: neither {' nor '.join(CHECKPOINTS)} there; `bind-an-audio weights` says where to get them"
-        )
-    if len(found) > 1:
-        raise ValueError(f"{folder}: both {' and '.join(CHECKPOINTS)} there; keep the one that is to be used")
-    return found[0]
+    return only_one(folder, CHECKPOINTS)
 
 
 def read_make_an_audio(path: str | Path) -> MakeAnAudio:

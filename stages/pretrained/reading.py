@@ -40,6 +40,17 @@ def read_weights(path: str | Path, within: Sequence[str] = ()) -> dict[str, Tens
     return weights
 
 
+def only_one(folder: str | Path, names: Sequence[str]) -> Path:
+    """The one file of these names in the folder. Raises ValueError for none and for several."""
+    found = [Path(folder) / name for name in names if (Path(folder) / name).is_file()]
+    if not found:
+        none = f"neither {' nor '.join(names)}" if len(names) == 2 else f"none of {', '.join(names)}"
+        raise ValueError(f"{folder}: {none} there; `bind-an-audio weights` says where to get them")
+    if len(found) > 1:
+        raise ValueError(f"{folder}: {' and '.join(path.name for path in found)} there; keep the one to use")
+    return found[0]
+
+
 def _is_sound(name: str, value: Tensor) -> bool:
     """Every number finite; an attention mask, which some checkpoints carry, may hold minus infinity."""
     if name.endswith(".mask"):

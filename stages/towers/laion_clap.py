@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.pretrained.fitting import load_exactly, without_prefix
-from stages.pretrained.reading import read_weights
+from stages.pretrained.reading import only_one, read_weights
 from stages.towers.clap import bert_config
 from stages.towers.packages import import_without_init
 from stages.towers.roberta import PADDING, ROBERTA, RobertaTower
@@ -89,14 +89,7 @@ def read_roberta_tower(weights: Mapping[str, Tensor], origin: str | Path) -> tup
 
 def find_laion_clap(folder: str | Path) -> Path:
     """The one checkpoint of LAION-CLAP in the folder. Raises ValueError for none and for several."""
-    found = [Path(folder) / name for name in CHECKPOINTS if (Path(folder) / name).is_file()]
-    if not found:
-        raise ValueError(
-            f"{folder}: none of {', '.join(CHECKPOINTS)} there; `bind-an-audio weights` says where to get them"
-        )
-    if len(found) > 1:
-        raise ValueError(f"{folder}: {' and '.join(path.name for path in found)} there; keep the one to use")
-    return found[0]
+    return only_one(folder, CHECKPOINTS)
 
 
 def read_laion_clap(path: str | Path) -> LaionClap:
