@@ -27,10 +27,10 @@ def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", output)
 
 
-def wait_until(condition: Callable[[], Any]) -> Any:
-    """Ask until the answer is true, and return it; what is waited for goes on by itself."""
+def wait_until(condition: Callable[[], Any], state: Callable[[], Any] = lambda: "") -> Any:
+    """Ask until the answer is true, and return it; what is waited for goes on by itself. `state` explains a failure."""
     end = time.monotonic() + PATIENCE_SECONDS
     while not (answer := condition()):
-        assert time.monotonic() < end, "what was waited for did not come"
+        assert time.monotonic() < end, f"what was waited for did not come: {state()}"
         time.sleep(0.05)
     return answer

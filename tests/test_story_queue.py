@@ -5,12 +5,14 @@ In one scratch clone, top to bottom: each test goes on where the one before it e
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +52,22 @@ def queued(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     code = script.read_text()
     script.write_text("raise SystemExit('queued experiments run the code that was queued')\n")
     start_workers(folder, "2")
-    # The long one is killed once it has a checkpoint of its 60 epochs to go on from; it stands still meanwhile.
+    # The long one is killed once it has a checkpoint of its 60 epochs to go on from; it stands still meanwhile. The
+    # kill ends its worker too, and DVC may lose what an ending worker takes from the queue: the others go first.
     process = wait_until(lambda: training(folder, "epochs: 60"))
-    checkpoint = checkpoint_of(process, folder)
-    wait_until(checkpoint.exists)
+    wait_until(checkpoint_of(process, folder).exists)
     process.suspend()
+    wait_until(lambda: statuses(folder) == ["Running", "Success", "Success"], lambda: queue_state(folder))
     sh(folder, "dvc", "queue", "kill", "long")
     process.resume()
-    wait_until(lambda: statuses(folder) == ["Failed", "Success", "Success"])
+    wait_for_workers_end(folder)
+    assert statuses(folder) == ["Failed", "Success", "Success"], sh(folder, "dvc", "queue", "logs", "long")
     script.write_text(code)
     sh(folder, "dvc", "exp", "run", "--queue", "--name", "long", "--set-param", "train_b.epochs=60")
     start_workers(folder, "1")
-    wait_until(lambda: statuses(folder).count("Success") == 3)
-    sh(folder, "dvc", "queue", "stop")
+    wait_until(lambda: not {"Running", "Queued"} & set(statuses(folder)), lambda: queue_state(folder))
+    assert statuses(folder).count("Success") == 3, sh(folder, "dvc", "queue", "logs", "long")
+    wait_for_workers_end(folder)
     return folder
 
 
@@ -75,15 +80,28 @@ def start_workers(folder: Path, jobs: str) -> None:
     )
 
 
+def wait_for_workers_end(folder: Path) -> None:
+    """Wait until the workers have found the queue empty and ended: DVC starts none beside one that is ending.
+
+    `dvc queue stop` would be quicker, but where none is left to stop it is the next worker that obeys it.
+    """
+    wait_until(lambda: not any("queue-worker" in words for words, _ in processes_in(folder)))
+
+
+def processes_in(folder: Path) -> Iterator[tuple[list[str], psutil.Process]]:
+    """Command lines and processes that run in `folder` or below."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(folder):
+                yield process.cmdline(), process
+
+
 def training(folder: Path, param: str) -> psutil.Process | None:
     """The process that trains B with `param` in one of DVC's temporary folders."""
-    for process in psutil.process_iter():
-        try:
-            words, place = process.cmdline(), Path(process.cwd())
-        except psutil.Error:
-            continue
-        if "stages.train_b" in words and place.is_relative_to(folder) and param in (place / "params.yaml").read_text():
-            return process
+    for words, process in processes_in(folder):
+        with contextlib.suppress(psutil.Error, FileNotFoundError):
+            if "stages.train_b" in words and param in (Path(process.cwd()) / "params.yaml").read_text():
+                return process
     return None
 
 
@@ -96,6 +114,12 @@ def checkpoint_of(process: psutil.Process, folder: Path) -> Path:
 def statuses(folder: Path) -> list[str]:
     rows = [line.split() for line in sh(folder, "dvc", "queue", "status").splitlines()]
     return sorted(row[-1] for row in rows if row and row[-1] in ("Failed", "Success", "Running", "Queued"))
+
+
+def queue_state(folder: Path) -> str:
+    """What DVC and its workers say, for a failure that is not seen twice."""
+    logs = sorted((folder / ".dvc" / "tmp" / "exps" / "celery").glob("dvc-exp-worker-*.out"))
+    return "\n".join([sh(folder, "dvc", "queue", "status"), *(f"{log}\n{log.read_text()[-3000:]}" for log in logs)])
 
 
 def experiments(folder: Path) -> dict[str, dict[str, Any]]:

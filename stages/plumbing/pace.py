@@ -3,7 +3,8 @@
 Three sources tell the pace: limits that the user names (requests and tokens a minute), the server's `x-ratelimit-*`
 headers (spend what remains, then go on at the rate at which it comes back), and, where the server sends none, its
 refusals. The first tells roughly what it allows; from then on the share that it refuses is how far the rate lies above
-its limit. Asking a little above that keeps the measure alive.
+its limit. Asking a little above that keeps the measure alive; where each refusal costs a long pause (`Retry-After` in
+whole seconds), the pace stays a little below instead and feels its way up slowly.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
+START_WIDTH = 48  # so many answers of half a second are 100 a second
 CATCH_UP_SECONDS = 0.25  # a late wake-up may be made good by so much
 MEASURE_SECONDS, MEASURE_LATENCIES = 0.5, 4  # a limit is not measured over less
 MANY_REFUSALS, MANY_REQUESTS = 5, 100
-ABOVE_LIMIT = 1.02
-GROWTH = 0.01  # a second, for each second without refusal
+LONG_PAUSE_SECONDS = 0.1
+ABOVE_LIMIT, BELOW_LIMIT = 1.02, 0.985  # what is asked of a measured limit, by the pause that a refusal costs
+GROWTH = 0.01  # a second, for each second without refusal; less where refusals cost much
 UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -35,7 +38,7 @@ class Pace:
     ) -> None:
         """Start with the user's limits (None: none) and at most `concurrency` requests at a time."""
         self.concurrency = concurrency
-        self.width = float(min(8, concurrency))  # how many at a time; grows while all goes well
+        self.width = float(min(START_WIDTH, concurrency))  # how many at a time; grows while all goes well
         self.rate = None if requests_per_minute is None else requests_per_minute / 60
         self._most = self.rate
         self._token_rate = None if tokens_per_minute is None else tokens_per_minute / 60
@@ -43,8 +46,10 @@ class Pace:
         self._active, self._gate, self._freed = 0, asyncio.Lock(), asyncio.Event()
         self._slot = self._token_slot = self._paused_until = self._since = self._grown = self._narrowed = clock()
         self._asked, self._refusals, self._latency = 0, 0, 0.0
+        self._pause = self._delay = 0.0  # what the newest refusal cost, and how long it was under way
         self._remaining: dict[str, float] = {}  # by kind: requests, tokens
         self._interval: dict[str, float] = {}  # seconds until one more comes back
+        self._told: dict[str, float] = {}  # when the newest headers came
 
     @asynccontextmanager
     async def turn(self, tokens: float) -> AsyncIterator[float]:
@@ -80,7 +85,8 @@ class Pace:
         if self.rate is not None:
             # The longer no refusal came, the faster: a limit that was measured too low is left in seconds.
             since = max(0.0, now - self._since)
-            grown = self.rate * (1 + GROWTH * (now - self._grown) * since)
+            growth = GROWTH / max(1.0, self._pause / LONG_PAUSE_SECONDS) ** 2
+            grown = self.rate * (1 + growth * (now - self._grown) * since)
             # Far above what is really asked a rate says nothing, and would take long to sink.
             highest = max(self.rate, 2 * self._asked / max(since, MEASURE_SECONDS))
             self.rate = min(grown, highest, self._most or grown)
@@ -89,6 +95,7 @@ class Pace:
 
     def refused(self, retry_after: float, headers: Mapping[str, str], sent: float) -> None:
         """Learn from a 429: nothing is sent for `retry_after` seconds, then at the rate that was measured."""
+        self._pause, self._delay = retry_after, self._clock() - sent
         self._paused_until = max(self._paused_until, self._clock() + retry_after)
         self._slot = max(self._slot, self._paused_until)  # a pause is not made good
         if self.rate is None and "requests" not in self._interval and sent >= self._narrowed:
@@ -115,10 +122,12 @@ class Pace:
             return
         if "requests" not in self._interval:
             kept = self._asked - self._refusals
+            share = ABOVE_LIMIT if self._pause < LONG_PAUSE_SECONDS else BELOW_LIMIT
             if self.rate is None:
-                self.rate = ABOVE_LIMIT * max(kept, 1) / (now - self._since)
+                # The limit was reached when the refused request was sent; its way back is no time of use.
+                self.rate = share * max(kept, 1) / max(now - self._since - self._delay, MEASURE_SECONDS)
             else:
-                self.rate *= ABOVE_LIMIT * max(kept / self._asked, 0.5)
+                self.rate *= share * max(kept / self._asked, 0.5)
             if self._most is not None:
                 self.rate = min(self.rate, self._most)
         self._since, self._asked, self._refusals = now, 0, 0
@@ -147,8 +156,14 @@ class Pace:
             reset = seconds(headers.get(f"x-ratelimit-reset-{kind}", ""))
             if reset is None or remaining >= limit:
                 continue
+            now = self._clock()
+            left = remaining - (self._active - 1 if kind == "requests" else 0)
+            if kind in self._remaining:
+                # Answers overtake each other: what an older one says must not be spent a second time.
+                came_back = (now - self._told[kind]) / self._interval[kind] if self._interval[kind] else left
+                left = min(left, self._remaining[kind] + 2 * came_back)
             self._interval[kind] = reset / (limit - remaining)
-            self._remaining[kind] = remaining - (self._active - 1 if kind == "requests" else 0)
+            self._remaining[kind], self._told[kind] = left, now
 
 
 def seconds(text: str) -> float | None:
