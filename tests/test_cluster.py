@@ -21,25 +21,46 @@ from tests.shell import PATIENCE_SECONDS, wait_until
 STAGES = {"decompose": "data/decomposed.jsonl", "images": "data/images", "embed": "data/embeddings"}
 
 
-@pytest.fixture(scope="module")
-def head() -> Iterator[str]:
-    """The address of a Ray head with two workers."""
+RAY = str(Path(sys.executable).parent / "ray")
+
+
+def started_head(cores: int, **environment: str) -> tuple[subprocess.Popen[bytes], str]:
+    """A Ray head's process and its address, when it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ray = Path(sys.executable).parent / "ray"
-    words = [str(ray), "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false"]
-    words += ["--object-store-memory=200000000", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"127.0.0.1:{port}"
-    status = [str(ray), "status", f"--address={address}"]
+    process = started_machine("--head", f"--port={port}", "--include-dashboard=false", cores=cores, **environment)
+    status = [RAY, "status", f"--address={address}"]
     wait_until(lambda: process.poll() is not None or not subprocess.run(status, capture_output=True).returncode)
     assert process.poll() is None, "ray start ended"
-    yield address
+    return process, address
+
+
+def started_machine(*words: str, cores: int, **environment: str) -> subprocess.Popen[bytes]:
+    """A process that is one of a cluster's machines."""
+    common = ["--block", "--object-store-memory=200000000", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
+    return subprocess.Popen(
+        [RAY, "start", *words, f"--num-cpus={cores}", *common],
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
     for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
         if one.is_running():
             one.kill()
     process.wait()
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[str]:
+    """The address of a Ray head with two workers."""
+    process, address = started_head(cores=2)
+    yield address
+    end(process)
 
 
 @pytest.fixture

@@ -83,7 +83,8 @@ class Window:
     """Takes `limit` requests in any second; says of a refusal to come again in a whole second."""
 
     def __init__(self, limit):
-        self.limit, self.taken = limit, deque()
+        self.limit = limit
+        self.taken: deque[float] = deque()
 
     def take(self, now):
         while self.taken and self.taken[0] <= now - 1:

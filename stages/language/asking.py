@@ -17,7 +17,7 @@ from stages.language.conversation import Step
 from stages.language.server import TRIES, client_settings, fatal, gave_up, jittered_pause, number, scrubbed
 from stages.plumbing.pace import Pace, retry_after
 from stages.plumbing.progress import progress
-from stages.plumbing.request_cache import RequestCache, request_key
+from stages.plumbing.request_cache import Replies, request_key
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -29,7 +29,9 @@ class StoppedError(Exception):
     """The run ends for another request's sake; what waits need wait no longer."""
 
 
-def ask_all(captions: list[str], step_of: Callable[[str], Step], cache: RequestCache, bill: Bill) -> None:
+def ask_all(
+    captions: list[str], step_of: Callable[[str], Step], cache: Replies, bill: Bill, share: float = 1.0
+) -> None:
     """Ask until every caption's conversation has ended; all replies are then in the cache.
 
     Args:
@@ -37,21 +39,24 @@ def ask_all(captions: list[str], step_of: Callable[[str], Step], cache: RequestC
         step_of: the next step of a caption's conversation, by what the cache holds.
         cache: takes each reply as it arrives.
         bill: what was spent so far; replies are added to it.
+        share: of the limits and the concurrency, where other processes take the rest.
 
     Raises:
         ValueError: the budget is reached, or the server gave an error that no second try can mend. What is under way
             then still arrives and is kept.
     """
-    asyncio.run(_ask_all(captions, step_of, cache, bill))
+    asyncio.run(_ask_all(captions, step_of, cache, bill, share))
 
 
-async def _ask_all(captions: list[str], step_of: Callable[[str], Step], cache: RequestCache, bill: Bill) -> None:
+async def _ask_all(
+    captions: list[str], step_of: Callable[[str], Step], cache: Replies, bill: Bill, share: float
+) -> None:
     from openai import AsyncOpenAI
 
-    concurrency = int(number("BIND_AN_AUDIO_CONCURRENCY", CONCURRENCY))
+    concurrency = max(1, int(share * number("BIND_AN_AUDIO_CONCURRENCY", CONCURRENCY)))
     stopped = asyncio.Event()
     limits = _limit("BIND_AN_AUDIO_REQUESTS_PER_MINUTE"), _limit("BIND_AN_AUDIO_TOKENS_PER_MINUTE")
-    pace = Pace(*limits, concurrency, sleep=partial(_sleep, stopped=stopped))
+    pace = Pace(*limits, concurrency, sleep=partial(_sleep, stopped=stopped), share=share)
     waiting = iter(captions)
     problems: list[ValueError] = []
     done, under_way = 0, 0.0  # captions; US dollars of requests without an answer yet

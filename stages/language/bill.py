@@ -13,6 +13,10 @@ from stages.plumbing.request_cache import Reply
 USUAL_ANSWER_TOKENS = 40
 
 
+class BudgetError(ValueError):
+    """The next request would go over the budget."""
+
+
 class Bill:
     """Adds up replies, those kept from earlier runs included; `spent` is in US dollars."""
 
@@ -33,9 +37,9 @@ class Bill:
         return cost(self.price, self.tier, request_tokens(request), answer_tokens)
 
     def check(self, under_way: float, caption: int, captions: int) -> None:
-        """Raise ValueError where requests of `under_way` US dollars more would go over the budget."""
+        """Raise BudgetError where requests of `under_way` US dollars more would go over the budget."""
         if self.spent + under_way > self.budget:
-            raise ValueError(
+            raise BudgetError(
                 f"decompose.budget_usd={self.budget:g}: {self.spent:.4f} USD spent, {caption} of {captions} captions "
                 "done; every reply is kept, raise the budget and run again to go on"
             )

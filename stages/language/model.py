@@ -1,4 +1,7 @@
-"""Decomposition by a language model behind OpenAI's protocol: GPT-4.1, or any server that speaks it."""
+"""Decomposition by a language model behind OpenAI's protocol: GPT-4.1, or any server that speaks it.
+
+Replies are kept in `.cache/replies.sqlite`; those that workers of a cluster left in `.cache/replies` are taken over.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ from contextlib import closing
 from typing import Any
 
 from stages.language.asking import ask_all
+from stages.language.asking_on_cluster import ask_on_cluster
 from stages.language.batches import ask_in_batches
 from stages.language.bill import Bill, estimate
 from stages.language.conversation import Step, load_prompt, next_step
 from stages.language.rules import Decomposition
+from stages.plumbing.cluster import on_cluster
 from stages.plumbing.data_params import Decompose
+from stages.plumbing.reply_journal import JournalReader
 from stages.plumbing.request_cache import RequestCache, cache_folder
+
+REPLIES, JOURNALS = "replies.sqlite", "replies"
 
 
 def decompose_all(captions: list[str], params: Decompose) -> tuple[dict[str, Decomposition], dict[str, float]]:
@@ -35,8 +43,17 @@ def decompose_all(captions: list[str], params: Decompose) -> tuple[dict[str, Dec
         requests = _open_requests(captions, step_of, bill)
         if requests:
             print(estimate(requests, len(captions) - len(requests), bill), flush=True)
-            ask = ask_all if params.mode == "direct" else ask_in_batches
-            ask(captions, step_of, cache, bill)
+            if params.mode == "batch":
+                ask_in_batches(captions, step_of, cache, bill)
+            elif not on_cluster():
+                ask_all(captions, step_of, cache, bill)
+            else:
+                ask_on_cluster(captions, prompt, params, bill, cache_folder() / REPLIES, cache_folder() / JOURNALS)
+                bill.add(JournalReader(cache_folder() / JOURNALS, cache).adopt())
+                left = [caption for caption in captions if step_of(caption).request is not None]
+                if left:
+                    bill.check(0.0, len(captions) - len(left), len(captions))
+                    ask_all(left, step_of, cache, bill)
         steps = {caption: step_of(caption) for caption in captions}
     total = Bill(params)
     found = {}
@@ -59,8 +76,12 @@ def estimate_all(captions: list[str], params: Decompose) -> str:
 
 
 def open_cache() -> RequestCache:
-    """Open the file of kept replies."""
-    return RequestCache(cache_folder() / "replies.sqlite")
+    """Open the file of kept replies, and take over what a killed run's workers left in journals."""
+    cache = RequestCache(cache_folder() / REPLIES)
+    reader = JournalReader(cache_folder() / JOURNALS, cache)
+    reader.adopt()
+    reader.remove()
+    return cache
 
 
 def _open_requests(captions: list[str], step_of: Callable[[str], Step], bill: Bill) -> list[dict[str, Any]]:

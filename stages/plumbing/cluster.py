@@ -33,6 +33,20 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
+def on_cluster() -> bool:
+    """Whether work is spread over a cluster."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def machine_count() -> int:
+    """Count the machines of the cluster that have a core to work with. Raises ValueError as `map_batches`."""
+    ray = _connected(os.environ["RAY_ADDRESS"])
+    try:
+        return sum(bool(node["Alive"] and node["Resources"].get("CPU")) for node in ray.nodes())
+    finally:
+        ray.shutdown()
+
+
 def map_batches(
     set_up: Callable[[], Callable[[list[Item]], Result]], batches: Iterable[list[Item]], gpu: bool = False
 ) -> Iterator[Result]:
@@ -46,11 +60,10 @@ def map_batches(
 
     Raises ValueError where the cluster cannot be reached, and what the work itself raises.
     """
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
+    if not on_cluster():
         yield from map(set_up(), batches)
         return
-    ray = _connected(address)
+    ray = _connected(os.environ["RAY_ADDRESS"])
     try:
         yield from _mapped(ray, set_up, batches, gpu)
     finally:
@@ -67,11 +80,15 @@ def _mapped(
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     rows = [{"batch": pickle.dumps(batch)} for batch in batches]
+    size = max(1, min(workers, len(rows)))
+    # Where each worker has one batch, none may take two because it was up first.
+    in_flight = 1 if len(rows) <= size else 2
     # A block a batch: a worker gets one at a time, and a lost worker costs one.
     dataset = ray.data.from_items(rows, override_num_blocks=max(len(rows), 1)).map(
         _Worker,
         fn_constructor_args=(set_up, str(Path.cwd())),
-        compute=ray.data.ActorPoolStrategy(size=max(1, min(workers, len(rows))), max_tasks_in_flight_per_actor=2),
+        compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=in_flight),
+        scheduling_strategy="SPREAD",
         **wanted,
     )
     for row in dataset.iter_rows():

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 LOCK_SECONDS = 60.0
 
@@ -36,6 +36,16 @@ class Reply:
 
     text: str
     tier: str
+
+
+class Replies(Protocol):
+    """Where replies are kept and looked up."""
+
+    def get(self, key: str) -> Reply | None:
+        """Return the reply kept under `key`, None where there is none."""
+
+    def put(self, key: str, text: str, tier: str) -> None:
+        """Keep a reply; the first one under a key stays."""
 
 
 class RequestCache:
