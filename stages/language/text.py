@@ -15,6 +15,7 @@ from simplemma import is_known, lemmatize
 from stages.language.lexicon import entries, foreign_words, function_class
 
 WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
+POSSESSIVE = re.compile(r"(?:'s)+$")
 SPELLING = str.maketrans(
     dict.fromkeys("\u2018\u2019\u02bc\u00b4`", "'") | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
 )
@@ -28,7 +29,7 @@ def plain(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """List the words of a text in lower case; hyphenated words are one, a possessive 's is left off."""
-    return [word.removesuffix("'s") for word in WORD.findall(plain(text))]
+    return [POSSESSIVE.sub("", word) for word in WORD.findall(plain(text))]
 
 
 def process_text(text: str) -> str:
