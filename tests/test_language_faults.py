@@ -137,3 +137,12 @@ def test_a_batch_whose_id_was_not_noted_is_found_by_its_digest(tmp_path, start_s
     assert stage(folder, address).returncode == 0
     assert (folder / "data/decomposed.jsonl").read_bytes() == first
     assert Counter(request.get("path") for request in asked(log))["POST /v1/batches"] == 1
+
+
+def test_a_batch_that_the_budget_does_not_cover_is_not_sent(tmp_path, start_server):
+    address, log = start_server()
+    folder = lay_out(tmp_path / "batch", CAPTIONS, mode="batch", budget_usd=0.0001)
+    done = stage(folder, address)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: decompose.budget_usd=0.0001: 0.0000 USD spent")
+    assert not (log / "log.jsonl").read_text()

@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from stages.plumbing.redaction import redacted
+
 PROBES = ("probe.bin", "folder/one.bin", "folder/two.bin")
 PROBE_BYTES = 2048
 DONE = "pushed, cache wiped, pulled"
@@ -102,7 +104,5 @@ def round_trip(name: str, settings: dict[str, Any]) -> None:
 def scrubbed(text: str, settings: dict[str, Any]) -> str:
     """Return a short text on one line, without the secrets of a remote's settings, of the environment or of a URL."""
     known = [*settings.items(), *((name, value) for name, value in os.environ.items() if name.startswith("AWS_"))]
-    for name, value in known:
-        if value and any(word in name.lower() for word in SECRET_NAMES):
-            text = text.replace(str(value), "***")
-    return " ".join(re.sub(r"//[^/@\s]+@", "//***@", text).split())[:300]
+    secrets = [str(value or "") for name, value in known if any(word in name.lower() for word in SECRET_NAMES)]
+    return redacted(re.sub(r"//[^/@\s]+@", "//***@", text), secrets)

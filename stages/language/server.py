@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from stages.plumbing.redaction import redacted
+
 Answer = TypeVar("Answer")
 TRIES = 12  # of one request, one after another
 LONGEST_PAUSE = 60.0
@@ -90,9 +92,7 @@ def fatal(error: Exception, model: str) -> ValueError | None:
 
 def scrubbed(text: str) -> str:
     """Return a short text on one line, without the key or any other secret that goes with a request."""
-    for secret in _secrets():
-        text = text.replace(secret, "***")
-    return " ".join(text.split())[:300]
+    return redacted(text, _secrets())
 
 
 def _secrets() -> list[str]:
@@ -106,8 +106,7 @@ def _secrets() -> list[str]:
         name, password = "", ""
     if name or password:
         found += [base64.b64encode(f"{name}:{password}".encode()).decode(), password]
-    # The longest first: one may be a part of another.
-    return sorted(filter(None, found), key=len, reverse=True)
+    return found
 
 
 def number(name: str, default: float) -> float:
