@@ -108,12 +108,14 @@ def _adopting(cache_file: Path, journals: Path, run: str, bill: Bill, total: int
 
     def adopt() -> None:
         with closing(RequestCache(cache_file)) as cache, progress((), "replies", total=total) as bar:
-            reader = JournalReader(journals, cache)
+            reader, before, adopted = JournalReader(journals, cache), bill.spent, 0
             while True:
                 ended = over.wait(LOOK_SECONDS)
                 new = reader.adopt()
                 bill.add(new)
-                bar.set_postfix_str(f"{bill.spent:.4f} USD spent", refresh=False)
+                adopted += len(new)
+                projected = before + (bill.spent - before) / max(adopted, 1) * max(adopted, total)
+                bar.set_postfix_str(f"{bill.spent:.4f} USD spent, {projected:.2f} projected", refresh=False)
                 bar.update(len(new))
                 if ended:
                     reader.remove(run)

@@ -88,7 +88,6 @@ def _mapped(
         _Worker,
         fn_constructor_args=(set_up, str(Path.cwd())),
         compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=in_flight),
-        scheduling_strategy="SPREAD",
         **wanted,
     )
     for row in dataset.iter_rows():
@@ -119,6 +118,7 @@ class _Worker:
 def _connected(address: str) -> Any:
     """Ray, connected to the cluster and quiet."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what fails is raised here as well
     try:
         import ray
         import ray.data

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -25,8 +26,9 @@ class ReplyJournal:
         """Open this process's file of a run; `known` and what other processes of the run have written is known."""
         written = (row for path in _journals(folder, run) for row in _rows(path.read_bytes()))
         self._known = {key: Reply(text, tier) for key, text, tier in written} | dict(known)
-        path = folder / f"{run}-{socket.gethostname()}-{os.getpid()}.jsonl"
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        # A name that was never used: what is appended to a cut-off line is lost.
+        path = folder / f"{run}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
+        self._file = open(path, "xb", buffering=0)  # noqa: SIM115 - closed by close()
 
     def get(self, key: str) -> Reply | None:
         """Return the reply kept under `key`, None where there is none."""
