@@ -122,6 +122,25 @@ def test_a_killed_batch_run_goes_on_with_the_batch_it_sent(tmp_path, start_serve
     paths = Counter(request["path"] for request in asked(log) if "path" in request)
     assert paths["POST /v1/files"] == 1
     assert paths["POST /v1/batches"] == 1
+    assert paths["GET /v1/batches?limit=100"] == 1, "its id was noted: no search among the server's batches"
+    assert len(rows_of(folder)) == 3
+
+
+def test_a_batch_that_was_made_and_not_answered_for_is_not_made_again(tmp_path, start_server):
+    address, log = start_server(mark_every=6)
+    folder = lay_out(tmp_path / "batch", CAPTIONS[:3], mode="batch")
+    # Upload, search, and the batch with its three rows: its id is held back.
+    (log / "hold_id").touch()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.decompose"], cwd=folder, env=environment(address), stderr=subprocess.DEVNULL
+    )
+    assert start_server.next_line() == "mark"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (log / "hold_id").unlink()
+    assert stage(folder, address).returncode == 0
+    paths = Counter(request.get("path") for request in asked(log))
+    assert paths["POST /v1/files"] == paths["POST /v1/batches"] == 1
     assert len(rows_of(folder)) == 3
 
 
