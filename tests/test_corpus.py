@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,8 @@ from hypothesis import strategies as st
 
 from stages import prepare as stage
 from stages.corpus.clips import accepted_clips, iterate_accepted_clips
-from stages.corpus.esc_captions import caption_of, categories, third_person
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip, loudest_window
-from stages.corpus.signals import generator
 from stages.plumbing.data_params import Prepare
 from stages.plumbing.files import read_jsonl, write_jsonl
 
@@ -155,38 +152,6 @@ def test_a_recording_given_in_two_splits_is_kept_in_the_first(tmp_path):
     assert [row["reason"] for row in rejected] == ["recording_in_two_splits"]
 
 
-def test_esc10_folders_give_folds_classes_and_captions(monkeypatch, tmp_path):
-    for fold in range(1, 6):
-        tone(tmp_path / "raw" / "001 - Dog bark" / f"{fold}-{fold}00-A.ogg")
-        tone(tmp_path / "raw" / "008 - Chainsaw" / f"{fold}-{fold}01-A.ogg")
-    tone(tmp_path / "raw" / "001 - Dog bark" / "9-1-A.ogg")
-    tone(tmp_path / "raw" / "011 - Unicorn" / "1-1-A.ogg")
-    (tmp_path / "raw" / "LICENSE").write_text("not a clip")
-    rows, rejected = prepared(monkeypatch, tmp_path, settings_for("esc10", tmp_path / "raw"))
-    assert Counter(row["split"] for row in rows) == {"train": 6, "valid": 2, "test": 2}
-    assert {row["split"] for row in rows if "-5-" in row["id"]} == {"test"}
-    assert {row["split"] for row in rows if "-4-" in row["id"]} == {"valid"}
-    assert {tuple(row["sources"]) for row in rows} == {("dog",), ("chainsaw",)}
-    assert sorted(row["reason"] for row in rejected) == ["file_name", "unknown_class"]
-
-
-def test_esc50_layout_is_read_and_its_faults_are_listed(monkeypatch, tmp_path):
-    table = [["filename", "fold", "target", "category", "esc10", "src_file", "take"]]
-    for fold in range(1, 6):
-        tone(tmp_path / "raw" / "audio" / f"{fold}-7{fold}-A-0.wav")
-        table.append([f"{fold}-7{fold}-A-0.wav", str(fold), "0", "dog", "True", f"7{fold}", "A"])
-    table.append(["1-99-A-0.wav", "1", "0", "dog", "True", "99", "A"])
-    table.append(["1-71-A-0.wav", "8", "0", "dog", "True", "71", "A"])
-    table.append(["1-71-A-0.wav", "1", "0", "unicorn", "True", "71", "A"])
-    (tmp_path / "raw" / "meta").mkdir()
-    with open(tmp_path / "raw" / "meta" / "esc50.csv", "w", newline="") as file:
-        csv.writer(file).writerows(table)
-    rows, rejected = prepared(monkeypatch, tmp_path, settings_for("esc50", tmp_path / "raw"))
-    assert [row["split"] for row in rows] == ["train", "train", "train", "valid", "test"]
-    assert rows[0]["recording"] == "freesound-71"
-    assert sorted(row["reason"] for row in rejected) == ["missing", "unknown_class", "unknown_fold"]
-
-
 @pytest.mark.parametrize("corpus", ["audiofolder", "esc10", "esc50"])
 def test_a_folder_that_is_missing_or_empty_is_one_clear_error(corpus, tmp_path):
     with pytest.raises(ValueError, match=r"prepare\.folder=.*no such folder"):
@@ -288,53 +253,6 @@ def test_resampling_keeps_pitch_and_level(tmp_path, rate):
     spectrum = np.abs(np.fft.rfft(clip[2000:18000]))
     assert np.argmax(spectrum) == 1000
     assert np.max(np.abs(clip[2000:-2000])) == pytest.approx(0.3, abs=0.01)
-
-
-@given(category=st.sampled_from(sorted(categories())), seed=st.integers(0, 500), gain=st.floats(0.001, 0.9))
-@settings(max_examples=150, deadline=None)
-def test_esc_captions_name_no_loudness_that_is_not_there(category, seed, gain):
-    rng = generator(seed)
-    wave = gain * np.sin(np.arange(40_960) * 0.3) * np.repeat(rng.random(8), 5120)
-    words = caption_of(category, wave, rng).lower().rstrip(".").replace(",", "").split()
-    spoken = {"loudly", "noisily", "strongly"} & set(words), {"softly", "quietly", "faintly"} & set(words)
-    energy = np.concatenate([[0.0], np.cumsum(wave**2)])
-    loudest = 10 * np.log10(np.max(energy[4000:] - energy[:-4000]) / 4000)
-    assert not spoken[0] or loudest > -17
-    assert not spoken[1] or loudest < -33
-    subject = next(
-        phrase.split() for phrase, _ in categories()[category].seen if words[: len(phrase.split())] == phrase.split()
-    )
-    heard = words[len(subject) :]
-    assert 3 <= len(subject) <= 7
-    assert 3 <= len(heard) <= 7
-    assert not set(subject) & set(heard)
-
-
-def test_verbs_agree_with_their_subject():
-    assert [third_person(verb) for verb in ("bark", "cry", "buzz", "flush", "sneeze", "play")] == [
-        "barks",
-        "cries",
-        "buzzes",
-        "flushes",
-        "sneezes",
-        "plays",
-    ]
-    assert len(categories()) == 50
-
-
-def test_the_real_esc10_is_read_whole():
-    corpora = os.environ.get("BIND_AN_AUDIO_CORPORA")
-    if not corpora or not (Path(corpora) / "esc10").is_dir():
-        pytest.skip("BIND_AN_AUDIO_CORPORA names no folder with esc10/ in it")
-    folder = Path(corpora) / "esc10"
-    clips, rejected = read_corpus(settings_for("esc10", folder))
-    assert Counter(clip.split for clip in clips) == {"train": 240, "valid": 80, "test": 80}
-    assert rejected == []
-    fewer, _ = read_corpus(settings_for("esc10", folder, clips=50))
-    assert Counter(clip.sources for clip in fewer) == {clip.sources: 5 for clip in clips}
-    assert Counter(clip.split for clip in fewer) == {"train": 30, "valid": 10, "test": 10}
-    for clip in fewer[::10]:
-        assert np.max(np.abs(load_clip(folder / clip.file, SAMPLES))) > 0.001
 
 
 def test_clips_read_one_by_one_are_those_read_at_once_and_a_missing_one_is_named(tmp_path, monkeypatch):
