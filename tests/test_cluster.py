@@ -22,6 +22,8 @@ STAGES = {"decompose": "data/decomposed.jsonl", "images": "data/images", "embed"
 
 
 RAY = str(Path(sys.executable).parent / "ray")
+# Ray wants a token by itself where one lies in the home folder; tests/test_cluster_language.py has a cluster with one.
+OPEN = {"RAY_AUTH_MODE": "disabled"}
 
 
 def started_head(cores: int, **environment: str) -> tuple[subprocess.Popen[bytes], str]:
@@ -31,10 +33,16 @@ def started_head(cores: int, **environment: str) -> tuple[subprocess.Popen[bytes
         port = free.getsockname()[1]
     address = f"127.0.0.1:{port}"
     process = started_machine("--head", f"--port={port}", "--include-dashboard=false", cores=cores, **environment)
-    status = [RAY, "status", f"--address={address}"]
-    wait_until(lambda: process.poll() is not None or not subprocess.run(status, capture_output=True).returncode)
+    wait_until(lambda: process.poll() is not None or machines_up(address, **environment))
     assert process.poll() is None, "ray start ended"
     return process, address
+
+
+def machines_up(address: str, **environment: str) -> int:
+    """How many machines the cluster counts; 0 where its head does not answer."""
+    words = [RAY, "status", f"--address={address}"]
+    status = subprocess.run(words, env=os.environ | OPEN | environment, capture_output=True, text=True)
+    return status.stdout.partition("Active:")[2].partition("Pending:")[0].count(" node_")
 
 
 def started_machine(*words: str, cores: int, **environment: str) -> subprocess.Popen[bytes]:
@@ -42,7 +50,7 @@ def started_machine(*words: str, cores: int, **environment: str) -> subprocess.P
     common = ["--block", "--object-store-memory=200000000", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
     return subprocess.Popen(
         [RAY, "start", *words, f"--num-cpus={cores}", *common],
-        env=os.environ | environment,
+        env=os.environ | OPEN | environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -75,7 +83,7 @@ def project(reproduced: Path, tmp_path: Path) -> Path:
 
 
 def start(project: Path, stage: str, address: str) -> subprocess.Popen[str]:
-    environment = os.environ | {"RAY_ADDRESS": address, "BIND_AN_AUDIO_TRACKING": "off"}
+    environment = os.environ | OPEN | {"RAY_ADDRESS": address, "BIND_AN_AUDIO_TRACKING": "off"}
     words = [sys.executable, "-m", f"stages.{stage}"]
     return subprocess.Popen(words, cwd=project, env=environment, stderr=subprocess.PIPE, text=True)
 

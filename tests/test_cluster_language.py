@@ -11,16 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 
 from stages.language.prices import cost, price_of
 from stages.plumbing.params import load_params
 from tests.language_stage import KEY, Servers, asked, environment, kept_keys, lay_out, stage
 from tests.shell import wait_until
-from tests.test_cluster import end, started_head, started_machine, workers
+from tests.test_cluster import end, machines_up, started_head, started_machine, workers
 
 CAPTIONS = [f"A dog number {number} barks loudly in a garden while a man speaks softly" for number in range(240)]
-ARRIVING = (None, "not_json", "rule", "refusal")
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-of-this-cluster-alone-0123456789"}
 
 
 class Cluster:
@@ -30,13 +29,11 @@ class Cluster:
         self.servers = Servers(folder)
         address, self.log = self.servers(**settings)
         own = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": address, "BIND_AN_AUDIO_REQUEST_SECONDS": "2"}
-        head, self.head = started_head(1, **own)
-        self.machines = [head, started_machine(f"--address={self.head}", cores=1, **own)]
-        ray.init(self.head, log_to_driver=False)
-        wait_until(lambda: len([node for node in ray.nodes() if node["Alive"]]) == 2)
-        ray.shutdown()
+        head, self.head = started_head(1, **own, **TOKEN)
+        self.machines = [head, started_machine(f"--address={self.head}", cores=1, **own, **TOKEN)]
+        wait_until(lambda: machines_up(self.head, **TOKEN) == 2)
         # The driver has no key: what asks are the machines.
-        self.environment = environment("", RAY_ADDRESS=self.head, OPENAI_API_KEY="")
+        self.environment = environment("", RAY_ADDRESS=self.head, OPENAI_API_KEY="", **TOKEN)
 
     def end(self) -> None:
         for process in reversed(self.machines):
@@ -53,9 +50,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.end()
 
 
-def start(folder: Path, cluster: Cluster) -> subprocess.Popen[str]:
+def start(folder: Path, cluster: Cluster, **changes: str) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "stages.decompose"]
-    return subprocess.Popen(words, cwd=folder, env=cluster.environment, stdout=-1, stderr=-1, text=True)
+    return subprocess.Popen(words, cwd=folder, env=cluster.environment | changes, stdout=-1, stderr=-1, text=True)
 
 
 def journals(folder: Path) -> set[Path]:
@@ -105,6 +102,13 @@ def test_two_machines_give_the_bytes_of_one_process_under_faults_and_kills(clust
     assert stage(folder, address).returncode == 0
     assert not journals(folder)
     assert KEY not in output + errors
+
+
+def test_a_driver_without_the_clusters_token_is_told_so(cluster, tmp_path):
+    folder = lay_out(tmp_path / "stranger", CAPTIONS[:3])
+    _, errors = start(folder, cluster, RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN="").communicate()
+    assert errors.strip().split("\n")[-1].startswith(f"error: RAY_ADDRESS={cluster.head}: ")
+    assert "RAY_AUTH_MODE=token" in errors.strip().split("\n")[-1]
 
 
 def test_the_budget_holds_for_all_machines_together(cluster, tmp_path):

@@ -3,7 +3,8 @@
 The functions are the same in both cases, and so are their results and their order. Every machine of the cluster sees
 the working folder under the same path (a network file system, say) and has this project installed.
 
-Environment: `RAY_ADDRESS` is the head's `host:port`, `auto` on a machine of the cluster, or `local`.
+Environment: `RAY_ADDRESS` is the head's `host:port`, `auto` on a machine of the cluster, or `local`;
+`RAY_AUTH_MODE=token` where the cluster wants Ray's token.
 """
 
 from __future__ import annotations
@@ -144,6 +145,9 @@ def _connected(address: str) -> Any:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": environment})
     except (ConnectionError, RuntimeError, TimeoutError) as error:
         line = " ".join(str(error).split())[:200]
-        raise ValueError(f"RAY_ADDRESS={address}: {line}; is the cluster up (`ray status`)?") from None
+        raise ValueError(
+            f"RAY_ADDRESS={address}: {line}; is the cluster up (`ray status`), and does it want a token "
+            "(RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its machines)?"
+        ) from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
