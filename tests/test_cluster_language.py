@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.language.asking_on_cluster import asker
+from stages.language.conversation import load_prompt
 from stages.language.prices import cost, price_of
 from stages.plumbing.params import load_params
 from tests.language_stage import KEY, Servers, asked, environment, kept_keys, lay_out, stage
@@ -121,6 +123,18 @@ def test_the_budget_holds_for_all_machines_together(cluster, tmp_path):
     assert len(kept_keys(folder)) > 20, "more than one machine's part"
 
 
+def test_a_worker_that_takes_over_goes_on_with_the_dead_ones_budget(tmp_path, start_server, monkeypatch):
+    address, log = start_server()
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", address)
+    (tmp_path / "run.run").touch()
+    budget = 10.5 * cost(price_of("gpt-4.1"), "direct", 500, 20)
+    params = load_params().decompose.model_copy(update={"budget_usd": budget})
+    for _ in range(2):
+        asker(load_prompt(params), params, tmp_path, "run", 0.02)([(caption, {}) for caption in CAPTIONS[:40]])
+        assert 8 <= len(asked(log)) <= 10
+
+
 def test_a_server_that_takes_no_key_ends_the_run_with_one_line(tmp_path):
     made = Cluster(tmp_path, error="401:invalid_api_key")
     try:
@@ -133,7 +147,5 @@ def test_a_server_that_takes_no_key_ends_the_run_with_one_line(tmp_path):
 
 
 def test_a_machine_that_does_not_see_the_folder_says_so(tmp_path):
-    from stages.language.asking_on_cluster import asker
-
     with pytest.raises(ValueError, match="replies: a machine of the cluster does not see it; share"):
         asker("", load_params().decompose, tmp_path / "replies", "run", 0.5)

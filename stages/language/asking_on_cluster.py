@@ -76,8 +76,11 @@ def asker(
             def step_of(caption: str) -> Step:
                 return next_step(caption, prompt, params, journal.get)
 
+            bill = Bill(params)
+            for caption, replies in conversations:
+                bill.add(step_of(caption).replies[len(replies) :])  # of a worker that died
             try:
-                ask_all([caption for caption, _ in conversations], step_of, journal, Bill(params), share)
+                ask_all([caption for caption, _ in conversations], step_of, journal, bill, share)
             except BudgetError:
                 # What the other machines have left over of theirs, the driver spends.
                 return
