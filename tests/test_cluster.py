@@ -5,62 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 
 from stages.plumbing.cluster import PASSED_ON, in_batches, map_batches
+from tests.ray_cluster import OPEN, end, started_head, workers
 from tests.shell import PATIENCE_SECONDS, wait_until
 
 STAGES = {"decompose": "data/decomposed.jsonl", "images": "data/images", "embed": "data/embeddings"}
-
-
-RAY = str(Path(sys.executable).parent / "ray")
-# Ray wants a token by itself where one lies in the home folder; tests/test_cluster_language.py has a cluster with one.
-OPEN = {"RAY_AUTH_MODE": "disabled"}
-
-
-def started_head(cores: int, **environment: str) -> tuple[subprocess.Popen[bytes], str]:
-    """A Ray head's process and its address, when it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"127.0.0.1:{port}"
-    process = started_machine("--head", f"--port={port}", "--include-dashboard=false", cores=cores, **environment)
-    wait_until(lambda: process.poll() is not None or machines_up(address, **environment))
-    assert process.poll() is None, "ray start ended"
-    return process, address
-
-
-def machines_up(address: str, **environment: str) -> int:
-    """How many machines the cluster counts; 0 where its head does not answer."""
-    words = [RAY, "status", f"--address={address}"]
-    status = subprocess.run(words, env=os.environ | OPEN | environment, capture_output=True, text=True)
-    return status.stdout.partition("Active:")[2].partition("Pending:")[0].count(" node_")
-
-
-def started_machine(*words: str, cores: int, **environment: str) -> subprocess.Popen[bytes]:
-    """A process that is one of a cluster's machines."""
-    common = ["--block", "--object-store-memory=200000000", "--disable-usage-stats", "--node-ip-address=127.0.0.1"]
-    return subprocess.Popen(
-        [RAY, "start", *words, f"--num-cpus={cores}", *common],
-        env=os.environ | OPEN | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
-        if one.is_running():
-            one.kill()
-    process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -91,11 +48,6 @@ def start(project: Path, stage: str, address: str) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str]) -> None:
     _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, errors
-
-
-def workers() -> list[psutil.Process]:
-    """Processes that run our work for Ray."""
-    return [one for one in psutil.process_iter(["cmdline"]) if "ray::MapWorker" in " ".join(one.info["cmdline"] or [])]
 
 
 def contents(path: Path) -> dict[str, bytes]:

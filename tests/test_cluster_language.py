@@ -17,8 +17,8 @@ from stages.language.conversation import load_prompt
 from stages.language.prices import cost, price_of
 from stages.plumbing.params import load_params
 from tests.language_stage import KEY, Servers, asked, environment, kept_keys, lay_out, stage
+from tests.ray_cluster import end, machines_up, started_head, started_machine, workers
 from tests.shell import wait_until
-from tests.test_cluster import end, machines_up, started_head, started_machine, workers
 
 CAPTIONS = [f"A dog number {number} barks loudly in a garden while a man speaks softly" for number in range(240)]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-of-this-cluster-alone-0123456789"}
@@ -29,8 +29,8 @@ class Cluster:
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.servers = Servers(folder)
-        address, self.log = self.servers(**settings)
-        own = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": address, "BIND_AN_AUDIO_REQUEST_SECONDS": "2"}
+        self.address, self.log = self.servers(**settings)
+        own = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": self.address, "BIND_AN_AUDIO_REQUEST_SECONDS": "2"}
         head, self.head = started_head(1, **own, **TOKEN)
         self.machines = [head, started_machine(f"--address={self.head}", cores=1, **own, **TOKEN)]
         wait_until(lambda: machines_up(self.head, **TOKEN) == 2)
@@ -116,9 +116,10 @@ def test_a_driver_without_the_clusters_token_is_told_so(cluster, tmp_path):
 def test_the_budget_holds_for_all_machines_together(cluster, tmp_path):
     each = cost(price_of("gpt-4.1"), "direct", 500, 20)
     folder = lay_out(tmp_path / "poor", [f"{text} again" for text in CAPTIONS[:60]], budget_usd=40 * each)
-    process = start(folder, cluster)
-    process.communicate()
+    process = start(folder, cluster, OPENAI_API_KEY=KEY, OPENAI_BASE_URL=cluster.address)
+    _, errors = process.communicate()
     assert process.returncode != 0
+    assert errors.strip().split("\n")[-1].startswith("error: decompose.budget_usd=")
     assert len(kept_keys(folder)) <= 40
     assert len(kept_keys(folder)) > 20, "more than one machine's part"
 

@@ -29,6 +29,20 @@ needs_audiocaps = pytest.mark.skipif(
 ARRIVING = (None, "not_json", "rule", "refusal")  # these replies reach the stage whole
 
 
+def kill_at_mark(folder, address, servers, **more):
+    """Start the stage and kill it at the server's next mark."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.decompose"],
+        cwd=folder,
+        env=environment(address, **more),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert servers.next_line() == "mark"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
 def kill_and_finish(folder, address, log, servers, kills):
     """Start the stage and kill it at the server's next mark, `kills` times; then run it out.
 
@@ -36,16 +50,7 @@ def kill_and_finish(folder, address, log, servers, kills):
     """
     kept = []
     for _ in range(kills):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "stages.decompose"],
-            cwd=folder,
-            env=environment(address, BIND_AN_AUDIO_REQUEST_SECONDS="2"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        assert servers.next_line() == "mark"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        kill_at_mark(folder, address, servers, BIND_AN_AUDIO_REQUEST_SECONDS="2")
         kept.append((kept_keys(folder), len(asked(log))))
     return stage(folder, address, BIND_AN_AUDIO_REQUEST_SECONDS="2"), kept
 
@@ -110,12 +115,7 @@ def test_a_killed_batch_run_goes_on_with_the_batch_it_sent(tmp_path, start_serve
     address, log = start_server(mark_every=8)
     folder = lay_out(tmp_path / "batch", [f"{text} number {n}" for n, text in enumerate(CAPTIONS[:3])], mode="batch")
     (log / "hold").touch()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.decompose"], cwd=folder, env=environment(address), stderr=subprocess.DEVNULL
-    )
-    assert start_server.next_line() == "mark"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_at_mark(folder, address, start_server)
     (log / "hold").unlink()
     done = stage(folder, address)
     assert done.returncode == 0, done.stderr
@@ -131,12 +131,7 @@ def test_a_batch_that_was_made_and_not_answered_for_is_not_made_again(tmp_path, 
     folder = lay_out(tmp_path / "batch", CAPTIONS[:3], mode="batch")
     # Upload, search, and the batch with its three rows: its id is held back.
     (log / "hold_id").touch()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.decompose"], cwd=folder, env=environment(address), stderr=subprocess.DEVNULL
-    )
-    assert start_server.next_line() == "mark"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_at_mark(folder, address, start_server)
     (log / "hold_id").unlink()
     assert stage(folder, address).returncode == 0
     paths = Counter(request.get("path") for request in asked(log))

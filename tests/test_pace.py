@@ -124,6 +124,20 @@ def test_a_servers_limit_is_used_to_95_percent_from_the_first_second_on(limit, h
 
 
 @pytest.mark.parametrize("limit", [20, 100])
+@pytest.mark.parametrize(
+    ("headers", "whole_seconds", "latency"),
+    [(True, False, 0.005), (True, False, 0.5), (True, True, 0.005), (False, False, 0.005), (False, False, 0.5)],
+)
+def test_a_servers_limit_is_used_to_95_percent_by_64_at_a_time(limit, headers, whole_seconds, latency):
+    server = Bucket(limit, headers, whole_seconds)
+    accepted, refused = requests_sent(
+        server, lambda clock: Pace(None, None, 64, clock), limit * 60, latency, workers=64
+    )
+    assert (len(accepted) - limit) / accepted[-1] >= 0.95 * limit
+    assert refused < 0.6 * len(accepted)
+
+
+@pytest.mark.parametrize("limit", [20, 100])
 def test_a_limit_over_any_second_is_used_without_bouncing_off_it(limit):
     accepted, refused = requests_sent(Window(limit), lambda clock: Pace(None, None, 256, clock), limit * 60, 0.02)
     assert share_used(limit, accepted) >= 0.9

@@ -52,7 +52,6 @@ def decompose_all(captions: list[str], params: Decompose) -> tuple[dict[str, Dec
                 bill.add(JournalReader(cache_folder() / JOURNALS, cache).adopt())
                 left = [caption for caption in captions if step_of(caption).request is not None]
                 if left:
-                    bill.check(0.0, len(captions) - len(left), len(captions))
                     ask_all(left, step_of, cache, bill)
         steps = {caption: step_of(caption) for caption in captions}
     total = Bill(params)

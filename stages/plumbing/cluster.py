@@ -15,6 +15,7 @@ import pickle
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,11 +42,8 @@ def on_cluster() -> bool:
 
 def machine_count() -> int:
     """Count the machines of the cluster that have a core to work with. Raises ValueError as `map_batches`."""
-    ray = _connected(os.environ["RAY_ADDRESS"])
-    try:
+    with _connection() as ray:
         return sum(bool(node["Alive"] and node["Resources"].get("CPU")) for node in ray.nodes())
-    finally:
-        ray.shutdown()
 
 
 def map_batches(
@@ -64,11 +62,8 @@ def map_batches(
     if not on_cluster():
         yield from map(set_up(), batches)
         return
-    ray = _connected(os.environ["RAY_ADDRESS"])
-    try:
+    with _connection() as ray:
         yield from _mapped(ray, set_up, batches, gpu)
-    finally:
-        ray.shutdown()
 
 
 def _mapped(
@@ -116,8 +111,10 @@ class _Worker:
         return {"result": pickle.dumps(result)}
 
 
-def _connected(address: str) -> Any:
-    """Ray, connected to the cluster and quiet."""
+@contextmanager
+def _connection() -> Iterator[Any]:
+    """Ray, connected to the cluster of `RAY_ADDRESS` and quiet, until the block ends."""
+    address = os.environ["RAY_ADDRESS"]
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what fails is raised here as well
     try:
@@ -150,4 +147,7 @@ def _connected(address: str) -> Any:
             "(RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its machines)?"
         ) from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    return ray
+    try:
+        yield ray
+    finally:
+        ray.shutdown()

@@ -126,12 +126,12 @@ class Pace:
             return
         if "requests" not in self._interval:
             kept = self._asked - self._refusals
-            share = ABOVE_LIMIT if self._pause < LONG_PAUSE_SECONDS else BELOW_LIMIT
+            aim = ABOVE_LIMIT if self._pause < LONG_PAUSE_SECONDS else BELOW_LIMIT
             if self.rate is None:
                 # The limit was reached when the refused request was sent; its way back is no time of use.
-                self.rate = share * max(kept, 1) / max(now - self._since - self._delay, MEASURE_SECONDS)
+                self.rate = aim * max(kept, 1) / max(now - self._since - self._delay, MEASURE_SECONDS)
             else:
-                self.rate *= share * max(kept / self._asked, 0.5)
+                self.rate *= aim * max(kept / self._asked, 0.5)
             if self._most is not None:
                 self.rate = min(self.rate, self._most)
         self._since, self._asked, self._refusals = now, 0, 0
@@ -163,7 +163,8 @@ class Pace:
             now = self._clock()
             left = self._share * remaining - (self._active - 1 if kind == "requests" else 0)
             if kind in self._remaining:
-                # Answers overtake each other: what an older one says must not be spent a second time.
+                # Answers overtake each other: what an older one says must not be spent a second time. Twice as fast as
+                # it comes back, what was reckoned too low is made good.
                 came_back = (now - self._told[kind]) / self._interval[kind] if self._interval[kind] else left
                 left = min(left, self._remaining[kind] + 2 * came_back)
             self._interval[kind] = reset / (limit - remaining) / self._share

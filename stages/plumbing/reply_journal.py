@@ -24,7 +24,7 @@ class ReplyJournal:
 
     def __init__(self, folder: Path, run: str, known: Mapping[str, Reply]) -> None:
         """Open this process's file of a run; `known` and what other processes of the run have written is known."""
-        written = (row for path in _journals(folder, run) for row in _rows(path.read_bytes()))
+        written = (row for path in _journals(folder, run) for row in _rows(_whole_lines(path.read_bytes())))
         self._known = {key: Reply(text, tier) for key, text, tier in written} | dict(known)
         # A name that was never used: what is appended to a cut-off line is lost.
         path = folder / f"{run}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
@@ -59,8 +59,7 @@ class JournalReader:
         for path in _journals(self._folder):
             with open(path, "rb") as file:
                 file.seek(self._read.get(path, 0))
-                new = file.read()
-            new = new[: new.rfind(b"\n") + 1]
+                new = _whole_lines(file.read())
             self._read[path] = self._read.get(path, 0) + len(new)
             for key, text, tier in _rows(new):
                 if self._cache.get(key) is None:
@@ -79,6 +78,10 @@ def _journals(folder: Path, run: str = "*") -> list[Path]:
     return sorted(folder.glob(f"{run}-*.jsonl"))
 
 
-def _rows(content: bytes) -> Iterator[list[str]]:
-    """Key, text and tier of each whole line."""
-    return (json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines())
+def _whole_lines(content: bytes) -> bytes:
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _rows(lines: bytes) -> Iterator[list[str]]:
+    """Key, text and tier of each line."""
+    return (json.loads(line) for line in lines.splitlines())
