@@ -15,19 +15,19 @@ import torch
 from torch import Tensor
 
 from stages.corpus.clips import accepted_clips, read_waveforms
+from stages.formats.files import replacing_folder, write_json
+from stages.params.models import PretrainedBackbone
+from stages.params.schema import load_params
 from stages.plumbing.device import device
-from stages.plumbing.files import replacing_folder, write_json
-from stages.plumbing.model_params import PretrainedBackbone
-from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
+from stages.published.synthesis import convert_unet
 from stages.synthesis.mel import mel_spectrogram
-from stages.synthesis.published import convert_unet
 from stages.synthesis.store import BACKBONE, Codec, load_codec, load_unet
 from stages.synthesis.unet import build_unet
 from stages.towers.clap import TextEncoder, TextTokenizer
 from stages.towers.store import load_clap
+from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
 from stages.training.loop import Row, train

@@ -18,20 +18,20 @@ import torch
 from torch import Tensor, nn
 
 from stages.corpus.clips import accepted_clips, read_waveforms
-from stages.plumbing.audio_format import HOP_LENGTH
+from stages.formats.audio import HOP_LENGTH
+from stages.formats.files import replacing_folder, write_json
+from stages.params.models import Codec as CodecParams
+from stages.params.models import PretrainedCodec
+from stages.params.schema import load_params
 from stages.plumbing.device import device
-from stages.plumbing.files import replacing_folder, write_json
-from stages.plumbing.model_params import Codec as CodecParams
-from stages.plumbing.model_params import PretrainedCodec
-from stages.plumbing.params import load_params
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
+from stages.published.synthesis import convert_codec
 from stages.synthesis.bigvgan import BigVGAN
 from stages.synthesis.codec_losses import mel_error, vocoder_loss
 from stages.synthesis.mel import mel_spectrogram
-from stages.synthesis.published import convert_codec
 from stages.synthesis.store import CODEC, load_codec, save_codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
+from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic, derive_seed
 from stages.training.loop import Row, Trained, train
 from stages.training.work import remove_work, work_folder

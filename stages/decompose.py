@@ -15,14 +15,14 @@ from collections.abc import Callable
 from functools import partial
 from itertools import chain
 
-from stages.language.model import decompose_all, estimate_all
+from stages.formats.files import read_jsonl, write_jsonl
 from stages.language.rules import Decomposition, decompose
+from stages.language_model.decomposition import decompose_all, estimate_all
+from stages.params.schema import load_params
 from stages.plumbing.cluster import in_batches, map_batches
-from stages.plumbing.files import read_jsonl, write_jsonl
-from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
+from stages.tracking.stage_runs import log_stage
 
 CORPUS = "data/corpus/metadata.jsonl"
 DECOMPOSED = "data/decomposed.jsonl"

@@ -20,26 +20,26 @@ import torch
 from torch import Tensor
 
 from stages.corpus.clips import SPLITS, Row, iterate_accepted_clips, nothing_accepted, read_waveforms
-from stages.experiments.agreement import (
+from stages.embedding.agreement import (
     OTHERS,
     agreement_metrics,
     agreement_rows,
     agreement_scores,
     without_scores,
 )
-from stages.experiments.embeddings import EMBEDDINGS, EMPTY, keep_rows, write_embeddings
+from stages.embedding.embeddings import EMBEDDINGS, EMPTY, keep_rows, write_embeddings
+from stages.formats.files import replacing_folder, write_json, write_jsonl
+from stages.params.schema import load_params
 from stages.plumbing.cluster import in_batches, map_batches
 from stages.plumbing.device import device
-from stages.plumbing.files import replacing_folder, write_json, write_jsonl
-from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
 from stages.synthesis.mel import mel_spectrogram
 from stages.synthesis.store import load_codec
 from stages.towers import imagebind as ib
 from stages.towers.clap import token_counts
 from stages.towers.store import load_clap, load_imagebind
+from stages.tracking.stage_runs import log_stage
 
 BATCH = 32
 

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 
 from stages.corpus.clips import SPLITS, accepted_clips, heard_key, read_waveforms, seen_key, whole_key
 from stages.evaluation.encoders_report import report_encoders, report_published
+from stages.formats.files import replacing_folder, write_json, write_tsv
+from stages.params.models import Encoders, PretrainedEncoders
+from stages.params.schema import load_params
 from stages.plumbing.device import device
-from stages.plumbing.files import replacing_folder, write_json, write_tsv
-from stages.plumbing.model_params import Encoders, PretrainedEncoders
-from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
+from stages.published.encoders import convert_encoders
 from stages.synthesis.mel import mel_spectrogram
 from stages.towers import imagebind as ib
 from stages.towers.clap import Clap, Tokenizer, word_pieces, write_vocabulary
@@ -37,7 +37,6 @@ from stages.towers.contrastive import (
     key_codes,
     with_hard_partners,
 )
-from stages.towers.published import convert_encoders
 from stages.towers.store import (
     ENCODERS,
     load_imagebind,
@@ -45,6 +44,7 @@ from stages.towers.store import (
     load_trained_clap,
     save_encoders,
 )
+from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.loop import Trained, train
 from stages.training.work import remove_work, work_folder

@@ -22,13 +22,9 @@ import torch
 
 from stages.corpus.clips import CORPUS, Row, accepted_clips, read_waveforms, spread
 from stages.evaluation.adherence import calibrate
-from stages.evaluation.clap_scorer import load_scorer
 from stages.evaluation.comparison import compare
 from stages.evaluation.details import confusion_rows, detail_rows
 from stages.evaluation.intervals import Interval
-from stages.evaluation.listening_page import Clip, ListeningRow, write_listening_page
-from stages.evaluation.plots import plot_curves, plot_mels, plot_metric, read_curve
-from stages.evaluation.scorers import load_classifier
 from stages.evaluation.scoring import (
     ClipScores,
     Judges,
@@ -37,13 +33,17 @@ from stages.evaluation.scoring import (
     score_clips,
     summarize,
 )
-from stages.plumbing.experiment_params import Evaluate
-from stages.plumbing.files import read_json, replacing_folder, write_json, write_tsv
-from stages.plumbing.params import load_params
+from stages.formats.files import read_json, replacing_folder, write_json, write_tsv
+from stages.judging.clap_scorer import load_scorer
+from stages.judging.networks import load_classifier
+from stages.params.experiments import Evaluate
+from stages.params.schema import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
+from stages.report.listening_page import Clip, ListeningRow, write_listening_page
+from stages.report.plots import plot_curves, plot_mels, plot_metric, read_curve
 from stages.synthesis.mel import mel_spectrogram
+from stages.tracking.stage_runs import log_stage
 
 SAMPLES = Path("data/samples")
 FOLDERS = {

@@ -17,16 +17,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from stages.formats.files import iterate_jsonl, replacing_folder
 from stages.imagery.flux import painter
 from stages.imagery.pictograms import illustrate
 from stages.imagery.store import IMAGES, Drawn, write_files, write_shards
+from stages.params.data import Images
+from stages.params.schema import load_params
 from stages.plumbing.cluster import in_batches, map_batches
-from stages.plumbing.data_params import Images
-from stages.plumbing.files import iterate_jsonl, replacing_folder
-from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
+from stages.tracking.stage_runs import log_stage
 
 DECOMPOSED = Path("data/decomposed.jsonl")
 BATCH = 16

@@ -19,9 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stages.corpus.clips import accepted_clips, read_waveforms, whole_key
-from stages.evaluation.clap_scorer import CLAP, convert_scorer, load_scorer
 from stages.evaluation.retrieval import recall_at
-from stages.evaluation.scorers import (
+from stages.formats.files import replacing_folder, write_json
+from stages.judging.clap_scorer import CLAP, convert_scorer, load_scorer
+from stages.judging.networks import (
     JUDGES,
     SourceClassifier,
     augmented,
@@ -33,13 +34,12 @@ from stages.evaluation.scorers import (
     source_numbers,
     source_recall,
 )
-from stages.plumbing.files import replacing_folder, write_json
-from stages.plumbing.model_params import Judges, LaionClapJudges
-from stages.plumbing.params import load_params
+from stages.params.models import Judges, LaionClapJudges
+from stages.params.schema import load_params
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
 from stages.towers.clap import Tokenizer, word_pieces, write_vocabulary
 from stages.towers.contrastive import Row, contrastive_loss, equal_pairs, key_codes
+from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.loop import Trained, train
 from stages.training.work import remove_work, work_folder

@@ -20,14 +20,14 @@ from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip
 from stages.corpus.signals import Waveform, generator
 from stages.corpus.soundworld import soundworld
-from stages.plumbing.audio_format import SAMPLE_RATE
-from stages.plumbing.data_params import Prepare
-from stages.plumbing.files import replacing_folder, write_jsonl
-from stages.plumbing.params import load_params
+from stages.formats.audio import SAMPLE_RATE
+from stages.formats.files import replacing_folder, write_jsonl
+from stages.formats.shards import write_shard
+from stages.params.data import Prepare
+from stages.params.schema import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
-from stages.storage.shards import write_shard
+from stages.tracking.stage_runs import log_stage
 
 CORPUS = Path("data/corpus")
 

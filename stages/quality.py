@@ -12,17 +12,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.formats.files import iterate_jsonl, jsonl_line, replacing_folder, write_json
 from stages.imagery.checks import image_problems
 from stages.imagery.duplicates import PerceptualHashes
 from stages.imagery.store import image_paths
 from stages.language.profanity import is_profane
 from stages.language.text import text_problems
-from stages.plumbing.data_params import Quality
-from stages.plumbing.files import iterate_jsonl, jsonl_line, replacing_folder, write_json
-from stages.plumbing.params import load_params
+from stages.params.data import Quality
+from stages.params.schema import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
+from stages.tracking.stage_runs import log_stage
 
 DECOMPOSED = "data/decomposed.jsonl"
 OUTPUT = "data/quality"

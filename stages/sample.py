@@ -21,17 +21,17 @@ import torch
 from torch import Tensor, nn
 
 from stages.corpus.clips import Row, accepted_pairs, spread
-from stages.experiments.embeddings import Embeddings, load_embeddings
+from stages.embedding.embeddings import Embeddings, load_embeddings
 from stages.experiments.store import context_a, context_b, load_a, load_b
+from stages.formats.files import replacing_folder, write_jsonl
+from stages.params.experiments import Sample
+from stages.params.schema import load_params
 from stages.plumbing.device import device
-from stages.plumbing.experiment_params import Sample
-from stages.plumbing.files import replacing_folder, write_jsonl
-from stages.plumbing.params import load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
 from stages.synthesis.generation import sample_latents
 from stages.synthesis.store import Codec, load_codec, load_unet
+from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import derive_seed
 
 SAMPLES = Path("data/samples")

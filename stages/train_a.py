@@ -17,15 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stages.experiments.embeddings import Embeddings, load_embeddings
+from stages.embedding.embeddings import Embeddings, load_embeddings
 from stages.experiments.store import MODELS, build_a, context_a, save_experiment
+from stages.formats.files import replacing_folder, write_json, write_tsv
+from stages.params.experiments import AStage, TrainA
+from stages.params.schema import load_params
 from stages.plumbing.device import device
-from stages.plumbing.experiment_params import AStage, TrainA
-from stages.plumbing.files import replacing_folder, write_json, write_tsv
-from stages.plumbing.params import load_params
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
 from stages.synthesis.store import load_unet
+from stages.tracking.stage_runs import log_stage
 from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss

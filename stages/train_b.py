@@ -15,16 +15,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from stages.embedding.embeddings import load_embeddings
 from stages.evaluation.retrieval import recall_at
 from stages.experiments.alignment import alignment_loss, alignment_report
-from stages.experiments.embeddings import load_embeddings
 from stages.experiments.store import MODELS, build_b, context_b, save_experiment
+from stages.formats.files import replacing_folder, write_json, write_tsv
+from stages.params.schema import load_params
 from stages.plumbing.device import device
-from stages.plumbing.files import replacing_folder, write_json, write_tsv
-from stages.plumbing.params import load_params
 from stages.plumbing.running import run
-from stages.plumbing.tracking import log_stage
 from stages.synthesis.store import load_unet
+from stages.tracking.stage_runs import log_stage
 from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import fixed_diffusion_loss

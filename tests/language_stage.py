@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from stages.plumbing.files import read_jsonl, write_jsonl
+from stages.formats.files import read_jsonl, write_jsonl
 
 ROOT = Path(__file__).parents[1]
 KEY = "sk-planted-key-0123456789"

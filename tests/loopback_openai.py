@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.language.rules import decompose
-from stages.plumbing.request_cache import request_key
+from stages.language_model.request_cache import request_key
 
 FAULTS = ("429", "500", "reset", "time_out", "cut_body", "not_json", "rule", "refusal")
 SECRET_HEADERS = ("authorization", "openai-organization", "openai-project", "x-gate")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from stages.plumbing.dependencies import content_md5
-from stages.plumbing.revisions import lock_hashes
+from stages.tracking.dependencies import content_md5
+from stages.tracking.revisions import lock_hashes
 
 KINDS = ("outs", "metrics", "plots")
 

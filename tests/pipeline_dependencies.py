@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from stages.plumbing.params import Params
+from stages.params.schema import Params
 
 PLUMBING = "stages/plumbing/"
 NO_DATA = {".py", ".pyc"}

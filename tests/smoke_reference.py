@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from stages.plumbing.files import read_json, write_json
-from stages.plumbing.mlflow_store import numbers
-from stages.plumbing.revisions import lock_hashes
+from stages.formats.files import read_json, write_json
+from stages.tracking.mlflow_store import numbers
+from stages.tracking.revisions import lock_hashes
 
 REFERENCE = Path(__file__).parent / "golden" / "smoke.json"
 NOT_METRICS = {"machines"}

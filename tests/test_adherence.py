@@ -9,7 +9,7 @@ from stages.corpus.measurements import event_peaks, loudness_curve, rate
 from stages.corpus.signals import generator
 from stages.corpus.soundworld import soundworld
 from stages.evaluation.adherence import adherence, calibrate
-from stages.plumbing.data_params import Prepare
+from stages.params.data import Prepare
 
 SWAPPED = {"small": "large", "slow": "fast", "quiet": "loud", "steady": "growing", "fading": "steady"}
 SWAPPED |= {"growing": "fading", "once": "three", "twice": "once", "three": "twice"}

@@ -12,10 +12,10 @@ import pytest
 import torch
 import yaml
 
-from stages.experiments.agreement import agreement_metrics, agreement_rows, agreement_scores, without_scores
-from stages.experiments.embeddings import load_embeddings
-from stages.plumbing.experiment_params import Embed
-from stages.plumbing.files import read_jsonl
+from stages.embedding.agreement import agreement_metrics, agreement_rows, agreement_scores, without_scores
+from stages.embedding.embeddings import load_embeddings
+from stages.formats.files import read_jsonl
+from stages.params.experiments import Embed
 from tests.shell import sh
 
 OFF = {"text": "text_part", "min_image_text_agreement": -1.0, "max_paraphrase_similarity": 1.0}

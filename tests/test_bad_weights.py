@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stages.commands.full_weights import BIGVGAN
-from stages.pretrained.fitting import without_prefix
-from stages.pretrained.make_an_audio import read_make_an_audio
+from stages.full_size.weights import BIGVGAN
+from stages.published.diffusers_names import read_unet, read_vae
+from stages.published.encoders import read_text_tower
+from stages.published.fitting import without_prefix
+from stages.published.make_an_audio import read_make_an_audio
 from stages.synthesis.bigvgan import read_generator
-from stages.synthesis.make_an_audio import read_unet, read_vae
-from stages.towers.published import read_text_tower
 from tests.test_pretrained import make_an_audio_state
 
 GOLDEN = Path(__file__).parent / "golden"

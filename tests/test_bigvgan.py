@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.plumbing.model_params import Vocoder
+from stages.params.models import Vocoder
 from stages.synthesis.bigvgan import BigVGAN, fold_weight_norm, options_of, read_generator
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.language.asking_on_cluster import asker
-from stages.language.conversation import load_prompt
-from stages.language.prices import cost, price_of
-from stages.plumbing.params import load_params
+from stages.language_model.asking_on_cluster import asker
+from stages.language_model.conversation import load_prompt
+from stages.language_model.prices import cost, price_of
+from stages.params.schema import load_params
 from tests.language_stage import KEY, Servers, asked, environment, kept_keys, lay_out, stage
 from tests.ray_cluster import end, machines_up, started_head, started_machine, workers
 from tests.shell import wait_until

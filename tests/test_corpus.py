@@ -18,8 +18,8 @@ from stages import prepare as stage
 from stages.corpus.clips import accepted_clips, iterate_accepted_clips
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip, loudest_window
-from stages.plumbing.data_params import Prepare
-from stages.plumbing.files import read_jsonl, write_jsonl
+from stages.formats.files import read_jsonl, write_jsonl
+from stages.params.data import Prepare
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 20480

@@ -16,10 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.commands import decomposition_report
+from stages.formats.files import read_jsonl, write_jsonl
 from stages.language.lexicon import _lexicon, function_class
 from stages.language.rules import decompose
 from stages.language.text import content_lemmas, text_problems, words
-from stages.plumbing.files import read_jsonl, write_jsonl
 
 ROOT = Path(__file__).parents[1]
 LABELS = Path(__file__).parent / "data" / "decomposition_labels.jsonl"

@@ -9,12 +9,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from stages.embedding.embeddings import load_embeddings, write_embeddings
 from stages.experiments.alignment import TokenGenerator, alignment_loss, alignment_report
-from stages.experiments.embeddings import load_embeddings, write_embeddings
 from stages.experiments.fusion import Fusion
 from stages.experiments.projection import ContextProjection
 from stages.experiments.store import build_a, build_b, context_a, context_b, load_a, load_b, save_experiment
-from stages.plumbing.experiment_params import LossWeights
+from stages.params.experiments import LossWeights
 
 SEED_WEIGHTS = LossWeights(mse=2.0, cosine=1.0)
 

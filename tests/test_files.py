@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.plumbing.files import (
+from stages.formats.files import (
     read_jsonl,
     replacing,
     replacing_folder,

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from stages.formats.files import read_jsonl, write_jsonl
 from stages.imagery import flux
-from stages.plumbing.files import read_jsonl, write_jsonl
-from stages.plumbing.params import load_params
+from stages.params.schema import load_params
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,10 +10,10 @@ from stages.commands import main as commands
 from stages.commands.generate import generate, generate_takes
 from stages.experiments.store import build_a, build_b, save_experiment
 from stages.plumbing.device import device
+from stages.published.encoders import convert_encoders
+from stages.published.synthesis import convert_codec, convert_unet
 from stages.synthesis.generation import latent_width
-from stages.synthesis.published import convert_codec, convert_unet
 from stages.synthesis.store import load_unet
-from stages.towers.published import convert_encoders
 from tests.test_pretrained import published  # noqa: F401 - a fixture
 from tests.test_towers import published_imagebind
 

@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.evaluation.clap_scorer import convert_scorer, load_scorer, principal_directions
 from stages.evaluation.scoring import Judges, SystemClips, score_clips
-from stages.plumbing.files import write_json
+from stages.formats.files import write_json
+from stages.judging.clap_scorer import convert_scorer, load_scorer, principal_directions
+from stages.published.encoders import convert_encoders
 from stages.towers.clap import token_counts
 from stages.towers.laion_clap import (
     ROBERTA_WIDTH,
@@ -23,7 +24,6 @@ from stages.towers.laion_clap import (
     read_laion_weights,
     read_roberta_tower,
 )
-from stages.towers.published import convert_encoders
 from stages.towers.roberta import PADDING, RobertaTokenizer, RobertaTower
 from stages.towers.store import load_clap
 from tests.test_pretrained import published  # noqa: F401 - a fixture

@@ -9,11 +9,11 @@ from contextlib import closing
 
 import pytest
 
-from stages.language.conversation import load_prompt, next_step, read_reply
-from stages.language.prices import cost, price_of
 from stages.language.text import text_problems
-from stages.plumbing.params import load_params
-from stages.plumbing.request_cache import Reply, RequestCache, request_key
+from stages.language_model.conversation import load_prompt, next_step, read_reply
+from stages.language_model.prices import cost, price_of
+from stages.language_model.request_cache import Reply, RequestCache, request_key
+from stages.params.schema import load_params
 from tests.language_stage import CAPTIONS, ROOT, asked, environment, lay_out, rows_of, stage
 from tests.loopback_openai import STUBBORN, answer_to
 
@@ -55,7 +55,7 @@ def test_kept_replies_cost_no_call_and_one_new_caption_costs_one(tmp_path, start
 
 
 OTHER_PARSER = """
-from stages.language import conversation
+from stages.language_model import conversation
 conversation.process_text = str.upper
 conversation.text_problems = lambda *arguments: []
 from stages.decompose import main

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from stages.evaluation.listening_page import Clip, ListeningRow, mel_picture, write_listening_page
+from stages.report.listening_page import Clip, ListeningRow, mel_picture, write_listening_page
 from tests.browser import chromium
 
 SAMPLE_RATE = 16_000

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages.commands import main as commands
-from stages.commands.memory import parameters, peak_bytes
+from stages.full_size.memory import parameters, peak_bytes
 
 
 def test_components_have_their_published_numbers_of_parameters(monkeypatch, capsys):

@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 import pytest
 
-from stages.plumbing.pace import Pace, retry_after, seconds
+from stages.language_model.pace import Pace, retry_after, seconds
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):

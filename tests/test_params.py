@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.plumbing.params import load_params
+from stages.params.schema import load_params
 
 ROOT = Path(__file__).parent.parent
 FILES = [ROOT / "params.yaml", *sorted((ROOT / "presets").glob("*.yaml"))]
@@ -184,7 +184,7 @@ def test_sections_cannot_be_changed_after_reading():
 
 def test_a_stage_ends_in_one_line_and_exit_code_1(changed):
     file = changed("train_b.epoch", 3)
-    code = "from stages.plumbing.running import run; from stages.plumbing.params import load_params; run(load_params)"
+    code = "from stages.plumbing.running import run; from stages.params.schema import load_params; run(load_params)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=file.parent, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.plumbing.params import load_params
+from stages.params.schema import load_params
 from tests.pipeline_dependencies import code_dependencies, complaints, data_files, sections_read
 from tests.pipeline_diagram import diagram
 
@@ -20,17 +20,17 @@ def house(tmp_path):
     """A small house: one stage, two rooms, one table."""
     files = {
         "stages/__init__.py": '"""Docstring only."""\n',
-        "stages/bake.py": "from stages.oven import heat\nfrom stages.plumbing.params import load_params\n"
+        "stages/bake.py": "from stages.oven import heat\nfrom stages.params.schema import load_params\n"
         "def main():\n    params = load_params()\n    print(params.codec, load_params().embed)\n",
         "stages/oven/__init__.py": "",
         "stages/oven/heat.py": "def warm():\n    from .stones import stone\n    open('heat.tsv')\n    return stone\n",
         "stages/oven/heat.tsv": "degrees\n",
         "stages/oven/unread.tsv": "nothing\n",
         "stages/oven/stones.py": "import stages.wood\nstone = 1\n",
-        "stages/wood/__init__.py": "import stages.plumbing.files\n",
+        "stages/wood/__init__.py": "import stages.formats.files\n",
         "stages/wood/unused.py": "",
         "stages/plumbing/__init__.py": "x = 1\n",
-        "stages/plumbing/params.py": "",
+        "stages/params/schema.py": "",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

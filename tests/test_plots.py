@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.evaluation.plots import SYSTEMS, plot_curves, plot_mels, plot_metric, read_curve
-from stages.plumbing.files import write_tsv
+from stages.formats.files import write_tsv
+from stages.report.plots import SYSTEMS, plot_curves, plot_mels, plot_metric, read_curve
 
 
 def rows_of(values, metric="fad", margin=0.5):
@@ -164,7 +164,7 @@ def test_another_process_with_a_style_of_its_own_draws_the_same_bytes(tmp_path):
     plot_curves({"experiment_a": curve(0.9)}, tmp_path / "here.png")
     (tmp_path / "matplotlibrc").write_text("axes.facecolor: black\nfont.size: 20\nlines.linestyle: --\n")
     script = (
-        "from stages.evaluation.plots import plot_curves; from tests.test_plots import curve; import sys;"
+        "from stages.report.plots import plot_curves; from tests.test_plots import curve; import sys;"
         "plot_curves({'experiment_a': curve(0.9)}, sys.argv[1]); assert 'matplotlib.pyplot' not in sys.modules"
     )
     there = tmp_path / "there.png"

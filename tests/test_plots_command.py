@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from stages.commands.main import main
-from stages.plumbing.files import write_json, write_tsv
-from stages.plumbing.machine import outputs_digest
-from stages.plumbing.revisions import lock_hashes
+from stages.formats.files import write_json, write_tsv
+from stages.tracking.machines import outputs_digest
+from stages.tracking.revisions import lock_hashes
 from tests.browser import chromium
 
 ROOT = Path(__file__).parent.parent

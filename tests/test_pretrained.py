@@ -17,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from stages.pretrained.make_an_audio import find_checkpoint, read_make_an_audio
-from stages.pretrained.reading import read_weights
+from stages.published.diffusers_names import read_unet, read_vae
+from stages.published.encoders import convert_encoders, read_text_tower
+from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
+from stages.published.reading import read_weights
+from stages.published.synthesis import convert_codec, convert_unet, read_options, read_vocoder
 from stages.synthesis.bigvgan import read_generator
-from stages.synthesis.make_an_audio import read_unet, read_vae
-from stages.synthesis.published import convert_codec, convert_unet, read_options, read_vocoder
 from stages.synthesis.store import load_codec, load_unet
 from stages.towers import imagebind as ib
-from stages.towers.published import convert_encoders, read_text_tower
 from stages.towers.store import load_clap, load_imagebind, load_imagebind_audio
 from tests.golden_weights import drawn_weights
 from tests.test_towers import published_imagebind
@@ -326,7 +326,7 @@ def test_nvidias_options_of_version_2_build_a_generator(tmp_path):
 
 
 def test_nothing_half_converted_is_left_by_a_bad_file(published, tmp_path, monkeypatch):
-    from stages.plumbing.files import replacing_folder
+    from stages.formats.files import replacing_folder
 
     monkeypatch.chdir(tmp_path)
     (published / "bigvgan/best_netG.pt").write_bytes(b"half")

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages.commands import contact_sheet
+from stages.formats.files import read_jsonl, write_jsonl
 from stages.imagery.duplicates import PerceptualHashes
 from stages.language.profanity import is_profane
-from stages.plumbing.files import read_jsonl, write_jsonl
 from stages.quality import check_reject_rate, main, pair_problems
 
 ROOT = Path(__file__).parents[1]
@@ -143,7 +143,7 @@ def test_no_pairs_are_an_error():
 
 
 def test_the_decomposers_reason_comes_alone(workspace):
-    from stages.plumbing.params import load_params
+    from stages.params.schema import load_params
 
     params = load_params(ROOT / "params.yaml").quality
     failed = pair(0, visual_part=None, text_part=None, reason="not_english")

@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from stages.plumbing.reply_journal import JournalReader, ReplyJournal
-from stages.plumbing.request_cache import Reply, RequestCache
+from stages.language_model.reply_journal import JournalReader, ReplyJournal
+from stages.language_model.request_cache import Reply, RequestCache
 
 
 @pytest.fixture

@@ -10,16 +10,6 @@ import torch
 
 from stages.evaluation.comparison import compare, loss_at
 from stages.evaluation.details import confusion_rows, detail_rows
-from stages.evaluation.scorers import (
-    SourceClassifier,
-    augmented,
-    build_scorer_clap,
-    embed_captions,
-    embed_clips,
-    judge_mels,
-    source_numbers,
-    source_recall,
-)
 from stages.evaluation.scoring import (
     ClipScores,
     Judges,
@@ -28,6 +18,16 @@ from stages.evaluation.scoring import (
     mean_over,
     score_clips,
     summarize,
+)
+from stages.judging.networks import (
+    SourceClassifier,
+    augmented,
+    build_scorer_clap,
+    embed_captions,
+    embed_clips,
+    judge_mels,
+    source_numbers,
+    source_recall,
 )
 
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from stages.formats.files import read_jsonl, write_jsonl
+from stages.formats.shards import open_file, write_shard
 from stages.imagery.store import image_paths
 from stages.images import file_name, main
-from stages.plumbing.files import read_jsonl, write_jsonl
-from stages.storage.shards import open_file, write_shard
 from tests.shell import sh
 
 ROOT = Path(__file__).parent.parent

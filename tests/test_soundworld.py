@@ -15,7 +15,7 @@ from stages.corpus.reprogramming import held_out_pairs, joined_then, part_sample
 from stages.corpus.signals import at_level, centroid, generator, level, limited
 from stages.corpus.soundworld import HEARD, SOURCES, draw_attributes, draw_recordings, soundworld
 from stages.corpus.soundworld_captions import caption_of_one, caption_of_two, noun_phrase
-from stages.plumbing.data_params import Prepare
+from stages.params.data import Prepare
 
 
 def prepare(**changes):

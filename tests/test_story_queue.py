@@ -21,10 +21,10 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.commands.sync import REVISIONS_EXPERIMENT
-from stages.plumbing.dependencies import stage_hashes
-from stages.plumbing.mlflow_store import numbers
-from stages.plumbing.revisions import lock_hashes
-from stages.plumbing.tracking import STAGES_EXPERIMENT
+from stages.tracking.dependencies import stage_hashes
+from stages.tracking.mlflow_store import numbers
+from stages.tracking.revisions import lock_hashes
+from stages.tracking.stage_runs import STAGES_EXPERIMENT
 from tests.browser import chromium
 from tests.mlflow_ui import mlflow_ui
 from tests.shell import sh, stages_run, wait_until

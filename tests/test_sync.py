@@ -13,14 +13,14 @@ from stages.commands.sync import REVISIONS_EXPERIMENT
 
 SCRIPT = """
 import json, os, pathlib, yaml
-import stages.plumbing.machine
-from stages.plumbing.tracking import log_stage
+import stages.tracking.machines
+from stages.tracking.stage_runs import log_stage
 epochs = yaml.safe_load(open("params.yaml"))["train_b"]["epochs"]
 metrics = {"experiment_b": {"fad": 10 / epochs}, "note": "text"}
 json.dump(metrics, open("metrics/evaluation.json", "w"))
 pathlib.Path("metrics/listening").mkdir()
 pathlib.Path("metrics/listening/index.html").write_text(f"<footer>\\n<p>{epochs} epochs</p></footer>")
-stages.plumbing.machine.processor = lambda: os.environ["PROCESSOR"]
+stages.tracking.machines.processor = lambda: os.environ["PROCESSOR"]
 log_stage("evaluate", {"train_b": {"epochs": epochs}}, metrics)
 """
 PIPELINE = """

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
-from stages.plumbing.dependencies import content_md5
-from stages.plumbing.machine import (
+from stages.params.preset import in_words, nearest_preset
+from stages.params.schema import load_params
+from stages.tracking.dependencies import content_md5
+from stages.tracking.machines import (
     MACHINES,
     UNKNOWN,
     comparison_sentence,
@@ -20,10 +22,8 @@ from stages.plumbing.machine import (
     processor,
     read_machines,
 )
-from stages.plumbing.mlflow_store import flatten, repository_root
-from stages.plumbing.params import load_params
-from stages.plumbing.preset import in_words, nearest_preset
-from stages.plumbing.tracking import STAGES_EXPERIMENT, dependency_hashes, log_stage
+from stages.tracking.mlflow_store import flatten, repository_root
+from stages.tracking.stage_runs import STAGES_EXPERIMENT, dependency_hashes, log_stage
 
 ROOT = Path(__file__).parent.parent
 PIPELINE = """
@@ -164,7 +164,7 @@ def test_an_unreachable_server_costs_one_line_and_not_the_stage(folder, monkeypa
 def test_four_processes_that_all_find_no_database_log_all_under_one_parent(folder):
     (folder / "mlflow.db").unlink()
     code = (
-        "from stages.plumbing.params import load_params; from stages.plumbing.tracking import log_stage\n"
+        "from stages.params.schema import load_params; from stages.tracking.stage_runs import log_stage\n"
         "log_stage('train_b', load_params().train_b, {'loss': 1.0})"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "API_KEY": "never-in-the-store"}

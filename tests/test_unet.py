@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.plumbing.model_params import Backbone, Schedule
-from stages.pretrained.fitting import without_prefix
-from stages.synthesis.make_an_audio import read_unet, unet_config
+from stages.params.models import Backbone, Schedule
+from stages.published.diffusers_names import read_unet, unet_config
+from stages.published.fitting import without_prefix
 from stages.synthesis.unet import build_unet
 from tests.golden_weights import digest, drawn_weights
 from tests.latent_diffusion import unet_shapes

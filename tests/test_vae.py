@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.plumbing.model_params import Vae
-from stages.pretrained.fitting import without_prefix
-from stages.synthesis.make_an_audio import read_vae
+from stages.params.models import Vae
+from stages.published.diffusers_names import read_vae
+from stages.published.fitting import without_prefix
 from stages.synthesis.store import Codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 from tests.golden_weights import drawn_weights

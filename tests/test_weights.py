@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from stages.commands import main as commands
-from stages.plumbing.params import load_params
-from stages.pretrained import catalogue
-from stages.pretrained.catalogue import Published, needed, verified
-from stages.pretrained.download import download
+from stages.params.schema import load_params
+from stages.published import catalogue
+from stages.published.catalogue import Published, needed, verified
+from stages.published.download import download
 
 ROOT = Path(__file__).parent.parent
 CONTENT = bytes(range(256)) * 20_000

@@ -6,8 +6,8 @@ import html
 from pathlib import Path
 from typing import Any
 
-from stages.plumbing.machine import machine_sentence
-from stages.plumbing.revisions import revision_hashes, revision_machines
+from stages.tracking.machines import machine_sentence
+from stages.tracking.revisions import revision_hashes, revision_machines
 
 PAGE = "metrics/listening/index.html"
 KEPT = "metrics/"

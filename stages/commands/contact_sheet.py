@@ -18,9 +18,9 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from stages.corpus.clips import spread
+from stages.formats.files import read_jsonl, replacing, write_text
+from stages.formats.shards import open_file
 from stages.imagery.store import image_paths
-from stages.plumbing.files import read_jsonl, replacing, write_text
-from stages.storage.shards import open_file
 
 QUALITY = Path("data/quality")
 SIDE, LINES, LINE = 160, 5, 14  # pixels of a picture, lines below it, pixels of a line

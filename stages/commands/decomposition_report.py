@@ -11,8 +11,8 @@ import csv
 from collections import Counter
 from pathlib import Path
 
+from stages.formats.files import write_tsv
 from stages.language.rules import decompose
-from stages.plumbing.files import write_tsv
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 

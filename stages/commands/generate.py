@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.plumbing.audio_format import SAMPLE_RATE
-from stages.plumbing.files import replacing
+from stages.formats.audio import SAMPLE_RATE
+from stages.formats.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -21,6 +21,7 @@ COMMANDS = {
     "storage-check": "push a probe to a DVC remote, pull it back, compare",
     "decomposition-report": "count how a file of captions fares in decomposition",
 }
+FULL_SIZE = {"memory", "rehearse"}  # commands that live beside what they measure
 
 
 def entry() -> None:
@@ -36,7 +37,8 @@ def main(words: list[str]) -> None:
     for name, purpose in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)
         if words and words[0] == name:
-            chosen = importlib.import_module(f"stages.commands.{name.replace('-', '_')}")
+            room = "full_size" if name in FULL_SIZE else "commands"
+            chosen = importlib.import_module(f"stages.{room}.{name.replace('-', '_')}")
             chosen.add_arguments(command)
     arguments = parser.parse_args(words)
     chosen.main(arguments)

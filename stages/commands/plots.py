@@ -14,10 +14,10 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from stages.plumbing.files import write_text
-from stages.plumbing.machine import comparison_sentence
-from stages.plumbing.mlflow_store import repository_root
-from stages.plumbing.revisions import (
+from stages.formats.files import write_text
+from stages.tracking.machines import comparison_sentence
+from stages.tracking.mlflow_store import repository_root
+from stages.tracking.revisions import (
     find_revision,
     known_experiments,
     open_repository,

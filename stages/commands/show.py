@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stages.plumbing.files import read_json
-from stages.plumbing.machine import machine_sentence
-from stages.plumbing.mlflow_store import repository_root, tracking_uri
-from stages.plumbing.revisions import workspace_machines
+from stages.formats.files import read_json
+from stages.tracking.machines import machine_sentence
+from stages.tracking.mlflow_store import repository_root, tracking_uri
+from stages.tracking.revisions import workspace_machines
 
 EVALUATION = Path("metrics/evaluation.json")
 LISTENING_PAGE = Path("metrics/listening/index.html")

@@ -22,8 +22,9 @@ from typing import Any
 import yaml
 
 from stages.commands.artifacts import PAGE, collect_artifacts
-from stages.plumbing.machine import UNKNOWN, differing_stages, distinct_machines, outputs_digest
-from stages.plumbing.mlflow_store import (
+from stages.params.preset import corpus_and_preset
+from stages.tracking.machines import UNKNOWN, differing_stages, distinct_machines, outputs_digest
+from stages.tracking.mlflow_store import (
     flatten,
     log_datasets,
     log_in_batches,
@@ -35,8 +36,7 @@ from stages.plumbing.mlflow_store import (
     tracking_client,
     tracking_uri,
 )
-from stages.plumbing.preset import corpus_and_preset
-from stages.plumbing.revisions import (
+from stages.tracking.revisions import (
     NO_EXPERIMENT,
     Revision,
     commit_revision,
@@ -50,7 +50,7 @@ from stages.plumbing.revisions import (
     revision_machines,
     revision_presets,
 )
-from stages.plumbing.tracking import STAGES_EXPERIMENT
+from stages.tracking.stage_runs import STAGES_EXPERIMENT
 
 REVISIONS_EXPERIMENT = "bind-an-audio-revisions"
 

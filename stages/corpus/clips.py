@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stages.plumbing.files import iterate_jsonl, read_jsonl
-from stages.storage.shards import open_file
+from stages.formats.files import iterate_jsonl, read_jsonl
+from stages.formats.shards import open_file
 
 if TYPE_CHECKING:
     from torch import Tensor

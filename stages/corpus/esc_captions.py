@@ -17,7 +17,7 @@ import numpy as np
 
 from stages.corpus.measurements import event_peaks, loudness_change, loudness_curve
 from stages.corpus.signals import Waveform, level
-from stages.plumbing.audio_format import SAMPLE_RATE
+from stages.formats.audio import SAMPLE_RATE
 
 LOUD, QUIET = -16.0, -34.0  # dBFS of the loudest quarter second
 CHANGE = 9.0  # dB from the first two fifths to the last two

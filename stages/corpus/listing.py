@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stages.corpus.signals import generator
-from stages.plumbing.data_params import Prepare
+from stages.params.data import Prepare
 
 AUDIO_ENDINGS = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus"}
 Rejected = dict[str, str]

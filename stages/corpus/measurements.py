@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.plumbing.audio_format import SAMPLE_RATE
+from stages.formats.audio import SAMPLE_RATE
 
 FRAME = 256
 Curve = npt.NDArray[np.float64]  # dB, one value each 16 ms, [frames]

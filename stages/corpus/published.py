@@ -22,7 +22,7 @@ from stages.corpus.listing import (
     slug,
     with_captions,
 )
-from stages.plumbing.data_params import Prepare
+from stages.params.data import Prepare
 
 AUDIOCAPS_TABLES = {"train": "train", "val": "valid", "test": "test"}
 CLOTHO_TABLES = {"development": "train", "validation": "valid", "evaluation": "test"}

@@ -17,7 +17,7 @@ from stages.corpus.esc_captions import categories
 from stages.corpus.listing import Clip, Rejected, csv_rows, distinct, drawn_split, inside, jsonl_rows, reject, slug
 from stages.corpus.published import audiocaps, clotho, wavcaps
 from stages.corpus.signals import generator
-from stages.plumbing.data_params import Prepare
+from stages.params.data import Prepare
 
 SPLITS = {
     "train": "train",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.corpus.signals import Waveform
-from stages.plumbing.audio_format import SAMPLE_RATE
+from stages.formats.audio import SAMPLE_RATE
 
 SHORTEST_SECONDS = 0.5
 SILENCE = 1e-4

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.corpus.signals import Waveform, at_level
-from stages.plumbing.audio_format import SAMPLE_RATE
+from stages.formats.audio import SAMPLE_RATE
 
 CROSSFADE = int(0.04 * SAMPLE_RATE)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from stages.plumbing.audio_format import SAMPLE_RATE
+from stages.formats.audio import SAMPLE_RATE
 
 Waveform = npt.NDArray[np.float64]  # mono, [samples]
 

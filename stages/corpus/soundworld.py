@@ -25,8 +25,8 @@ from stages.corpus.reprogramming import held_out_pairs, joined_then, mixed_while
 from stages.corpus.signals import Waveform, at_level, centroid, generator, limited, ramped, reverberated
 from stages.corpus.soundworld_captions import MAX_WORDS, MIN_WORDS, caption_of_one, caption_of_two, noun_phrase
 from stages.corpus.soundworld_words import WORDS
-from stages.plumbing.audio_format import SAMPLE_RATE
-from stages.plumbing.data_params import Prepare
+from stages.formats.audio import SAMPLE_RATE
+from stages.params.data import Prepare
 from stages.plumbing.progress import progress
 
 SOURCES: dict[str, models.Source] = {

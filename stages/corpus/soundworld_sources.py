@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.corpus.signals import Waveform, band, harmonics, partials, placed, pulse, seconds, shaped_noise, swells
-from stages.plumbing.audio_format import SAMPLE_RATE
+from stages.formats.audio import SAMPLE_RATE
 
 
 @dataclass(frozen=True)

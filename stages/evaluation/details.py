@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from stages.evaluation.scorers import judge_mels
 from stages.evaluation.scoring import ClipScores, Judges, SystemClips, adherence_by_attribute, mean_over
+from stages.judging.networks import judge_mels
 
 BATCH = 64
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from stages.corpus.clips import Row
 from stages.evaluation.adherence import adherence
-from stages.evaluation.clap_scorer import ClapScorer
 from stages.evaluation.distances import frechet_audio_distance, kernel_audio_distance
 from stages.evaluation.intervals import Interval, bootstrap_mean, frechet_interval, kernel_interval
-from stages.evaluation.scorers import SourceClassifier, judge_mels, source_numbers, source_recall
-from stages.plumbing.files import read_jsonl
+from stages.formats.files import read_jsonl
+from stages.judging.clap_scorer import ClapScorer
+from stages.judging.networks import SourceClassifier, judge_mels, source_numbers, source_recall
 
 BATCH = 64
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.plumbing.experiment_params import LossWeights
+from stages.params.experiments import LossWeights
 
 
 class TokenGenerator(nn.Module):

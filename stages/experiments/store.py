@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stages.experiments.alignment import TokenGenerator
 from stages.experiments.fusion import Fusion
 from stages.experiments.projection import ContextProjection
-from stages.plumbing.files import read_json, write_json
+from stages.formats.files import read_json, write_json
 
 MODELS = Path("models")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.storage.shards import open_file
+from stages.formats.shards import open_file
 
 
 def image_problems(path: Path, min_size: int, min_deviation: float) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from stages.storage.shards import open_file
+from stages.formats.shards import open_file
 
 HASH_BITS = 64
 

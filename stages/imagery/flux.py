@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from stages.plumbing.data_params import Images
-from stages.plumbing.files import replacing
-from stages.plumbing.request_cache import cache_folder, request_key
+from stages.formats.files import replacing
+from stages.language_model.request_cache import cache_folder, request_key
+from stages.params.data import Images
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline

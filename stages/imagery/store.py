@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.formats.files import iterate_jsonl, jsonl_line
+from stages.formats.shards import write_shard
 from stages.plumbing.cluster import in_batches
-from stages.plumbing.files import iterate_jsonl, jsonl_line
-from stages.storage.shards import write_shard
 
 IMAGES = Path("data/images")
 METADATA = "metadata.jsonl"

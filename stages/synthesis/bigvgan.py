@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stages.plumbing.model_params import GeneratorOptions, Vocoder
-from stages.pretrained.fitting import load_exactly
+from stages.params.models import GeneratorOptions, Vocoder
+from stages.published.fitting import load_exactly
 from stages.synthesis.mel import MEL_BANDS
 
 

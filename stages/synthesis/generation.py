@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from stages.plumbing.audio_format import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
+from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
 from stages.synthesis.samplers import ddim, dpm_solver, guided, initial_noise
 
 

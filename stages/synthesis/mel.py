@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.plumbing.audio_format import HOP_LENGTH, SAMPLE_RATE
+from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE
 
 MEL_BANDS = 80
 WINDOW = 1024

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stages.plumbing.audio_format import HOP_LENGTH
-from stages.plumbing.files import read_json, write_json
-from stages.plumbing.model_params import GeneratorOptions, Vocoder
+from stages.formats.audio import HOP_LENGTH
+from stages.formats.files import read_json, write_json
+from stages.params.models import GeneratorOptions, Vocoder
 from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
 from stages.synthesis.vae import decode_latent, encode_mel
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.plumbing.model_params import Backbone
+from stages.params.models import Backbone
 
 
 def build_unet(size: Backbone, latent_channels: int, context_dim: int) -> Any:

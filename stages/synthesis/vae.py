@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stages.plumbing.model_params import Vae
+from stages.params.models import Vae
 
 
 def build_vae(size: Vae) -> Any:

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from stages.plumbing.model_params import ClapSize
-from stages.pretrained.fitting import shape_of
+from stages.params.models import ClapSize
+from stages.published.fitting import shape_of
 
 TEXT_TOKENS = 77
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

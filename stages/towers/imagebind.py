@@ -18,8 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from stages.plumbing.model_params import ImageBindSize, TowerSize
-from stages.storage.shards import open_file
+from stages.formats.shards import open_file
+from stages.params.models import ImageBindSize, TowerSize
 from stages.towers.packages import import_without_init
 
 DISTRIBUTION = "imagebind-unofficial"

@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stages.plumbing.files import read_json, write_json
-from stages.plumbing.model_params import ClapSize, ImageBindSize
+from stages.formats.files import read_json, write_json
+from stages.params.models import ClapSize, ImageBindSize
 from stages.towers import imagebind as ib
 from stages.towers.clap import Clap, PublishedText, TextEncoder, TextTokenizer, TextTower, Tokenizer
 from stages.towers.roberta import RobertaTokenizer, RobertaTower

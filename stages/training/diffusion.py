@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from stages.plumbing.section import LossWeighting
+from stages.params.section import LossWeighting
 from stages.synthesis.samplers import alphas_cumprod
 from stages.training.determinism import derive_seed
 

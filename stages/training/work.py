@@ -7,8 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-from stages.plumbing.dependencies import stage_hashes
-from stages.plumbing.request_cache import cache_folder
+from stages.language_model.request_cache import cache_folder
+from stages.tracking.dependencies import stage_hashes
 
 
 def work_folder(stage: str) -> Path:

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from stages.plumbing.files import read_jsonl, write_jsonl
+from stages.formats.files import read_jsonl, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 START_LATENCIES = 6

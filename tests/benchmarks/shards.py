@@ -18,9 +18,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from stages.formats.files import jsonl_line, read_jsonl
+from stages.formats.shards import open_file, write_shard
 from stages.imagery.store import Drawn, write_shards
-from stages.plumbing.files import jsonl_line, read_jsonl
-from stages.storage.shards import open_file, write_shard
 
 Row = dict[str, Any]
 STAGES = ("quality", "embed")

@@ -1,0 +1,1 @@
+"""Networks that score clips and never condition one."""

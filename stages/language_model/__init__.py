@@ -1,0 +1,1 @@
+"""A language model asked for decompositions: conversation, pace, bill, kept replies and batches."""

@@ -1,0 +1,1 @@
+"""The schema of params.yaml: what a value may be; nothing here alters one."""

@@ -1,0 +1,109 @@
+"""Sections of params.yaml for the experiments, their samples and their evaluation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from stages.params.section import Count, Float, LossWeighting, NotNegative, Positive, Section, Seed, Share
+
+
+class Embed(Section):
+    """`embed`: what ImageBind reads beside the image, and which pairs it finds unfit to train on."""
+
+    text: Literal["text_part", "caption"]
+    min_image_text_agreement: Annotated[float, Field(ge=-1, le=1)]
+    max_paraphrase_similarity: Annotated[float, Field(ge=-1, le=1)]
+
+
+class AStage(Section):
+    """One of experiment A's two training stages."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    learning_rate: Positive
+
+
+class Memory(Section):
+    """How training the U-Net is fitted into a GPU's memory; none of it matters to the miniature.
+
+    bfloat16 halves activations, gradient checkpointing computes them twice instead of keeping them, `adamw_8bit`
+    (bitsandbytes, on CUDA alone) holds the optimiser's moments in a quarter of the bytes.
+    """
+
+    precision: Literal["float32", "bfloat16"]
+    gradient_checkpointing: bool
+    optimizer: Literal["adamw", "adamw_8bit"]
+
+
+class TrainA(Section):
+    """`train_a`: fusion and projection in place of CLAP; then the U-Net with them."""
+
+    seed: Seed
+    fusion: Literal["mean", "weighted"]
+    context_tokens: Literal[1, 7, 11, 77]
+    caption_dropout: Share
+    loss_weighting: LossWeighting
+    batch_size: Count
+    memory: Memory
+    stage_1: AStage
+    stage_2: AStage
+
+    @model_validator(mode="after")
+    def _trains(self) -> TrainA:
+        if self.stage_1.epochs + self.stage_2.epochs < 1:
+            raise ValueError("stage_1.epochs and stage_2.epochs are both 0; nothing would be trained")
+        return self
+
+
+class LossWeights(Section):
+    """Weights of experiment B's two loss terms."""
+
+    mse: NotNegative
+    cosine: NotNegative
+
+    @model_validator(mode="after")
+    def _some(self) -> LossWeights:
+        if self.mse + self.cosine == 0:
+            raise ValueError("mse and cosine are both 0; there would be no loss")
+        return self
+
+
+class TrainB(Section):
+    """`train_b`: fused embedding to a token sequence, supervised by CLAP's token features."""
+
+    seed: Seed
+    fusion: Literal["mean", "weighted"]
+    width: Count
+    blocks: Count
+    heads: Count
+    batch_size: Count
+    epochs: Count
+    learning_rate: Positive
+    loss_weights: LossWeights
+
+    @model_validator(mode="after")
+    def _divides(self) -> TrainB:
+        if self.width % self.heads:
+            raise ValueError(f"heads={self.heads} does not divide width={self.width}; choose heads that do")
+        return self
+
+
+class Sample(Section):
+    """`sample_*`: how test clips are generated."""
+
+    seed: Seed
+    sampler: Literal["dpm_solver", "ddim"]
+    steps: Count
+    guidance_scale: Annotated[Float, Field(ge=1)]
+    clips_per_caption: Count
+    clips_per_caption_unguided: Count
+    captions: Annotated[int, Field(ge=0)]
+
+
+class Evaluate(Section):
+    """`evaluate`: bootstrap and what the listening page shows."""
+
+    seed: Seed
+    bootstrap: Count
+    listening_captions: Count

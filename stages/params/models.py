@@ -1,0 +1,232 @@
+"""Sections of params.yaml for what the experiments stand on: towers, judges, codec, backbone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from stages.formats.audio import HOP_LENGTH
+from stages.params.section import Count, LossWeighting, Positive, Section, Seed, Share
+
+
+class TowerSize(Section):
+    """Width, depth and heads of one transformer tower."""
+
+    width: Count
+    blocks: Count
+    heads: Count
+
+    @model_validator(mode="after")
+    def _divides(self) -> TowerSize:
+        if self.width % self.heads:
+            raise ValueError(f"heads={self.heads} does not divide width={self.width}; choose heads that do")
+        return self
+
+
+class ImageBindSize(Section):
+    """Sizes of ImageBind's towers; `patch` is the image patch's side in pixels (224 in all)."""
+
+    embedding_dim: Count
+    patch: Count
+    text: TowerSize
+    vision: TowerSize
+    audio: TowerSize
+
+    @model_validator(mode="after")
+    def _tiles(self) -> ImageBindSize:
+        if 224 % self.patch:
+            raise ValueError(f"patch={self.patch} does not divide 224; take 14, 16, 28 or 32")
+        return self
+
+
+class ClapSize(Section):
+    """Sizes of the conditioning CLAP: BERT text tower, convolutional audio tower, shared space."""
+
+    embedding_dim: Count
+    text: TowerSize
+    audio_channels: list[Count]
+
+
+class Schedule(Section):
+    """How long and how fast one network is trained."""
+
+    updates: Count
+    batch_size: Count
+    learning_rate: Positive
+
+
+class Encoders(Section):
+    """`encoders`: the towers that condition, ImageBind and CLAP, trained here."""
+
+    source: Literal["trained"]
+    weights: str
+    seed: Seed
+    imagebind: ImageBindSize
+    imagebind_training: Schedule
+    clap: ClapSize
+    clap_training: Schedule
+
+
+class PretrainedEncoders(Section):
+    """`encoders` by published weights, from the folder `weights`: ImageBind, and whose text features steer.
+
+    `clap` is what the U-Net reads and experiment B learns to produce: Make-An-Audio's own text tower, or LAION-CLAP's
+    for a backbone that is trained on it. Sizes stand here because weights do not tell the number of heads.
+    """
+
+    source: Literal["pretrained"]
+    weights: str
+    imagebind: ImageBindSize
+    clap: Literal["make_an_audio", "laion_clap"]
+
+
+class Judges(Section):
+    """`judges`: the models that only score, trained here; `weights` is where a published CLAP would lie."""
+
+    clap: Literal["trained"]
+    weights: str
+    seed: Seed
+    classifier_channels: list[Count]
+    classifier_embedding_dim: Annotated[int, Field(ge=2, le=64)]
+    classifier_training: Schedule
+    clap_embedding_dim: Count
+    clap_training: Schedule
+
+
+class LaionClapJudges(Section):
+    """`judges` with LAION-CLAP for CLAP scores, from the folder `weights`; the source classifier is trained here.
+
+    Where the corpus names no sources, distances are of CLAP's audio embeddings: of their 512 dimensions the
+    `distance_dimensions` in which real training clips vary most, since few clips tell nothing about 512.
+    """
+
+    clap: Literal["laion_clap"]
+    weights: str
+    distance_dimensions: Annotated[int, Field(ge=2, le=64)]
+    seed: Seed
+    classifier_channels: list[Count]
+    classifier_embedding_dim: Annotated[int, Field(ge=2, le=64)]
+    classifier_training: Schedule
+
+
+class Vae(Section):
+    """Sizes of the mel VAE (diffusers' AutoencoderKL): four levels, downsampling 8."""
+
+    channels: Annotated[list[Count], Field(min_length=4, max_length=4)]
+    latent_channels: Count
+    layers_per_block: Count
+    norm_groups: Count
+    kl_weight: Positive
+    latent_deviation: Positive
+    segment_frames: Annotated[int, Field(ge=16, multiple_of=8)]
+
+    @model_validator(mode="after")
+    def _groups(self) -> Vae:
+        for width in self.channels:
+            if width % self.norm_groups:
+                raise ValueError(f"norm_groups={self.norm_groups} does not divide channels={width}")
+        return self
+
+
+class Vocoder(Section):
+    """Sizes of the BigVGAN generator; the upsampling rates multiply to the hop length, 256."""
+
+    initial_channels: Count
+    upsample_rates: list[Count]
+    upsample_kernel_sizes: list[Count]
+    resblock_kernel_sizes: list[Count]
+    resblock_dilations: list[Count]
+    segment_frames: Count
+
+    @model_validator(mode="after")
+    def _hop(self) -> Vocoder:
+        product = 1
+        for rate in self.upsample_rates:
+            product *= rate
+        if product != HOP_LENGTH:
+            raise ValueError(f"upsample_rates multiply to {product}, but the mel's hop is {HOP_LENGTH}")
+        if len(self.upsample_rates) != len(self.upsample_kernel_sizes):
+            raise ValueError("upsample_rates and upsample_kernel_sizes differ in length; give one kernel a rate")
+        if self.initial_channels % 2 ** len(self.upsample_rates):
+            raise ValueError(
+                f"initial_channels={self.initial_channels} cannot be halved {len(self.upsample_rates)} times"
+            )
+        return self
+
+
+class GeneratorOptions(Section):
+    """What a BigVGAN generator is built of, by the names of its published options (`args.yml`, `config.json`)."""
+
+    num_mels: Count
+    upsample_initial_channel: Count
+    upsample_rates: list[Count]
+    upsample_kernel_sizes: list[Count]
+    resblock: Literal["1", "2"]
+    resblock_kernel_sizes: list[Count]
+    resblock_dilation_sizes: list[list[Count]]
+    activation: Literal["snake", "snakebeta"]
+    snake_logscale: bool
+    use_bias_at_final: bool
+    use_tanh_at_final: bool
+
+    @model_validator(mode="after")
+    def _lengths(self) -> GeneratorOptions:
+        if len(self.upsample_rates) != len(self.upsample_kernel_sizes):
+            raise ValueError("upsample_rates and upsample_kernel_sizes differ in length")
+        if len(self.resblock_kernel_sizes) != len(self.resblock_dilation_sizes):
+            raise ValueError("resblock_kernel_sizes and resblock_dilation_sizes differ in length")
+        return self
+
+
+class Codec(Section):
+    """`codec`: mel VAE and BigVGAN, trained here; `weights` is where pretrained ones would lie."""
+
+    source: Literal["trained"]
+    weights: str
+    seed: Seed
+    vae: Vae
+    vae_training: Schedule
+    vocoder: Vocoder
+    vocoder_training: Schedule
+
+
+class PretrainedCodec(Section):
+    """`codec` by published weights: Make-An-Audio's VAE and its BigVGAN, from the folder `weights`."""
+
+    source: Literal["pretrained"]
+    weights: str
+
+
+class Backbone(Section):
+    """`backbone`: Make-An-Audio's CLAP-conditioned U-Net, trained here."""
+
+    source: Literal["trained"]
+    weights: str
+    seed: Seed
+    channels: list[Count]
+    layers_per_block: Count
+    attention_heads: Count
+    norm_groups: Count
+    caption_dropout: Share
+    loss_weighting: LossWeighting
+    ema_decay: Share
+    training: Schedule
+
+    @model_validator(mode="after")
+    def _divides(self) -> Backbone:
+        for width in self.channels:
+            if width % self.norm_groups or width % self.attention_heads:
+                raise ValueError(
+                    f"channels={width} is not divisible by norm_groups={self.norm_groups} and "
+                    f"attention_heads={self.attention_heads}"
+                )
+        return self
+
+
+class PretrainedBackbone(Section):
+    """`backbone` by published weights, from the folder `weights`: Make-An-Audio's U-Net; they do not tell its heads."""
+
+    source: Literal["pretrained"]
+    weights: str
+    attention_heads: Count

@@ -1,0 +1,141 @@
+"""The schema of params.yaml: one frozen section per stage, no defaults, unknown keys rejected.
+
+Every value that changes a result stands in params.yaml and arrives in a stage as one of these sections.
+A preset (`presets/*.yaml`) is a whole params.yaml and is held against the same schema by a test.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from stages.params.data import Decompose, Images, Prepare, Quality
+from stages.params.experiments import Embed, Evaluate, Sample, TrainA, TrainB
+from stages.params.models import (
+    Backbone,
+    Codec,
+    Encoders,
+    Judges,
+    LaionClapJudges,
+    PretrainedBackbone,
+    PretrainedCodec,
+    PretrainedEncoders,
+)
+from stages.params.section import Section
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    prepare: Prepare
+    decompose: Decompose
+    images: Images
+    quality: Quality
+    encoders: Annotated[Encoders | PretrainedEncoders, Field(discriminator="source")]
+    judges: Annotated[Judges | LaionClapJudges, Field(discriminator="clap")]
+    codec: Annotated[Codec | PretrainedCodec, Field(discriminator="source")]
+    backbone: Annotated[Backbone | PretrainedBackbone, Field(discriminator="source")]
+    embed: Embed
+    train_a: TrainA
+    train_b: TrainB
+    sample: Sample
+    evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _judges_did_not_condition(self) -> Params:
+        if self.encoders.clap == self.judges.clap:
+            raise ValueError(
+                f"judges.clap and encoders.clap are both {self.judges.clap}; a judge must not score what it conditioned"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _backbone_knows_its_inputs(self) -> Params:
+        if self.backbone.source == "pretrained":
+            if self.encoders.clap != "make_an_audio":
+                raise ValueError(
+                    "backbone.source is pretrained: it reads Make-An-Audio's own text features; set encoders.source: "
+                    "pretrained and encoders.clap: make_an_audio, or train a backbone"
+                )
+            if self.codec.source != "pretrained":
+                raise ValueError(
+                    "backbone.source is pretrained: it denoises the published VAE's latents; set codec.source: "
+                    "pretrained, or train a backbone"
+                )
+        return self
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check a parameter file.
+
+    Raises ValueError with one line that names the file, the key, the value and the remedy.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            raw = yaml.safe_load(file)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; run from the repository's root") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        raise ValueError(f"{path}: not valid YAML{line}; mend the syntax there") from None
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: holds no sections; take `git checkout {path}` or a file of presets/")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_first_line(error)}") from None
+
+
+def _first_line(error: ValidationError) -> str:
+    """Turn pydantic's first complaint into one readable line."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in _without_kind(first["loc"]))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(first["loc"][-1]), _keys_beside(first["loc"]), n=1)
+        hint = f"; did you mean {close[0]}?" if close else "; remove it"
+        return f"{key}: unknown key{hint}{more}"
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        decides = Params.model_fields[key].discriminator
+        given = first["input"].get(decides, "nothing") if isinstance(first["input"], dict) else first["input"]
+        return f"{key}.{decides}: {' or '.join(_kinds(key))}, not {given!r}{more}"
+    if first["type"] == "missing":
+        return f"{key}: missing; every value stands in the file{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return f"{key}: {message}{more}" if key else f"{message}{more}"
+    return f"{key}: {message}, not {first['input']!r}{more}"
+
+
+def _kinds(section: str) -> dict[str, Any]:
+    """A section's classes by the value of the key that decides between them; empty where there is one class."""
+    field = Params.model_fields[section]
+    decides = field.discriminator
+    if not isinstance(decides, str):
+        return {}
+    return {get_args(kind.model_fields[decides].annotation)[0]: kind for kind in get_args(field.annotation)}
+
+
+def _without_kind(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """A location without the kind that pydantic puts between a section's name and the key."""
+    known = location[1:2] and location[0] in Params.model_fields
+    return location[:1] + location[2:] if known and location[1] in _kinds(str(location[0])) else location
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    """Names of the schema's fields in the section that holds `location`."""
+    section: Any = Params
+    for depth, part in enumerate(location[:-1]):
+        if depth == 1 and part in (kinds := _kinds(str(location[0]))):
+            section = kinds[str(part)]
+            continue
+        field = section.model_fields.get(part)
+        if field is None:
+            return []
+        section = field.annotation
+    return list(section.model_fields)

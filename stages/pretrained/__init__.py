@@ -1,1 +1,0 @@
-"""Published weights: what a preset needs and where it is from, reading it without running code, fitting it exactly."""

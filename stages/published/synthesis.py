@@ -1,0 +1,87 @@
+"""Make-An-Audio's published VAE, BigVGAN and U-Net as `models/codec/` and `models/backbone/` hold them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE
+from stages.params.models import GeneratorOptions
+from stages.published.diffusers_names import read_unet, read_vae
+from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
+from stages.published.reading import read_weights
+from stages.synthesis.bigvgan import BigVGAN, read_generator
+from stages.synthesis.mel import MEL_BANDS
+from stages.synthesis.store import write_codec
+
+OPTIONS, GENERATOR = "bigvgan/args.yml", "bigvgan/best_netG.pt"
+
+
+def convert_codec(folder: Path, weights: str | Path, samples: int) -> None:
+    """Write Make-An-Audio's VAE and BigVGAN from the files in `weights` into `folder`, for clips of `samples`.
+
+    Raises ValueError for files that are missing, broken or of other sizes, and for a vocoder of other mels.
+    """
+    checkpoint = read_make_an_audio(find_checkpoint(weights))
+    vae = read_vae(checkpoint.vae, checkpoint.path)
+    generator, options = read_vocoder(Path(weights))
+    frame = 2 ** (len(vae.config.block_out_channels) - 1)
+    shape = [vae.config.latent_channels, MEL_BANDS // frame, samples // (HOP_LENGTH * frame)]
+    write_codec(folder, vae, generator.state_dict(), options, checkpoint.scale_factor, shape)
+
+
+def read_vocoder(folder: Path) -> tuple[BigVGAN, GeneratorOptions]:
+    """BigVGAN from `bigvgan/args.yml` and `best_netG.pt`, as Make-An-Audio publishes it.
+
+    Raises ValueError for files that are missing, broken or do not fit each other, and for one of other mels than
+    Make-An-Audio's (16 kHz, 80 bands, hop 256), such as NVIDIA's own checkpoints.
+    """
+    options, others = read_options(folder / OPTIONS)
+    rates = {"sampling_rate": SAMPLE_RATE, "hop_size": HOP_LENGTH, "num_mels": MEL_BANDS}
+    given = {**others, "num_mels": options.num_mels, "hop_size": math.prod(options.upsample_rates)}
+    for name, needed in rates.items():
+        if given.get(name, needed) != needed:
+            raise ValueError(
+                f"{folder / OPTIONS}: {name} is {given[name]}, Make-An-Audio's mels need {needed}; "
+                "take the vocoder that is published beside its checkpoint"
+            )
+    path = folder / GENERATOR
+    return read_generator(options, read_weights(path, ("generator",)), path), options
+
+
+def read_options(path: Path) -> tuple[GeneratorOptions, dict[str, Any]]:
+    """BigVGAN's options from its `args.yml` (or NVIDIA's `config.json`), and what else stands there.
+
+    Options that older files do not have mean a bias and tanh at the end. Raises ValueError that names what is amiss.
+    """
+    import yaml
+    from pydantic import ValidationError
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; `bind-an-audio weights` says where it comes from") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise ValueError(f"{path}: not valid YAML; get the file again") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: holds no options; get the file again")
+    known = {"use_bias_at_final": True, "use_tanh_at_final": True}
+    known |= {name: found[name] for name in GeneratorOptions.model_fields if name in found}
+    try:
+        options = GeneratorOptions.model_validate(known | {"resblock": str(known.get("resblock", "1"))})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; get the file again") from None
+    return options, {name: value for name, value in found.items() if name not in GeneratorOptions.model_fields}
+
+
+def convert_unet(folder: Path, weights: str | Path, heads: int) -> int:
+    """Write Make-An-Audio's U-Net from the files in `weights` into `folder`; returns its number of parameters.
+
+    Raises ValueError for files that are missing, broken or of other sizes.
+    """
+    checkpoint = read_make_an_audio(find_checkpoint(weights))
+    unet = read_unet(checkpoint.unet, heads, checkpoint.path)
+    unet.save_pretrained(folder)
+    return sum(parameter.numel() for parameter in unet.parameters())

@@ -1,1 +1,0 @@
-"""Many small files as a few large ones."""
