@@ -1,5 +1,8 @@
 import json
+import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -103,3 +106,58 @@ def test_json_keeps_its_order_and_ends_with_a_line_end(tmp_path):
 def test_tables_have_a_header_and_six_digits(tmp_path):
     write_tsv(tmp_path / "a.tsv", [{"epoch": 1, "loss": 1 / 3}, {"epoch": 2, "loss": 1e-7}])
     assert (tmp_path / "a.tsv").read_text() == "epoch\tloss\n1\t0.333333\n2\t1e-07\n"
+
+
+FULL_DISK = """
+import resource, sys
+import numpy, soundfile
+from pathlib import Path
+from stages.formats import files
+from stages.plumbing.running import run
+
+def write():
+    name, path = sys.argv[1:]
+    if name == "soundfile":
+        with files.replacing_folder(path) as folder:
+            soundfile.write(folder / "a.flac", numpy.random.default_rng(1).random(200_000), 16_000, format="FLAC")
+    elif name == "safetensors":
+        from safetensors.numpy import save_file
+        with files.replacing(path) as temporary:
+            save_file({"a": numpy.zeros(200_000)}, temporary)
+    elif name == "jsonl":
+        files.write_jsonl(path, ({"id": str(number)} for number in range(20_000)))
+    else:
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(bytes(200_000))
+
+import safetensors.numpy
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+run(write)
+"""
+
+
+@pytest.mark.parametrize("name", ["soundfile", "safetensors", "jsonl", "bytes"])
+def test_whatever_library_meets_a_full_disk_the_user_reads_one_line_and_keeps_the_old_file(tmp_path, name):
+    path = tmp_path / "out"
+    write_text(path / "old.txt" if name == "soundfile" else path, "old\n")
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, name, str(path)], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.search(rf"^error: {path}: cannot be written \(.+\); [\d,]+ MB are free there", done.stderr)
+    assert len(done.stderr.splitlines()) == 1
+    assert names(tmp_path) == ["out"]
+    assert (path / "old.txt" if name == "soundfile" else path).read_text() == "old\n"
+
+
+def test_a_place_where_no_folder_can_be_is_one_line_too(tmp_path):
+    (tmp_path / "data").write_text("a file")
+    for write in (replacing, replacing_folder):
+        with pytest.raises(ValueError, match="data/out: cannot be written"), write(tmp_path / "data" / "out"):
+            pass
+
+
+def test_an_error_that_is_no_fault_of_the_disk_stays_itself(tmp_path):
+    for error in (PermissionError(13, "another file"), RuntimeError("a bug"), ValueError("a key")):
+        with pytest.raises(type(error), match=str(error.args[-1])) as caught, replacing(tmp_path / "a"):
+            raise error
+        assert type(caught.value) is type(error)

@@ -2,43 +2,94 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+PROBE = 1 << 20  # bytes
+
+
+class UnwritableError(OSError, ValueError):
+    """A file cannot be written: one line with its path, the reason and what is free on its disk."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary file path beside `path`; rename it into place when the block ends well."""
+    """Yield a temporary file path beside `path`; rename it into place when the block ends well.
+
+    Raises UnwritableError where the block fails as the disk is full or the folder cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
+    with _beside(path) as temporary:
         yield temporary
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: str | Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; it takes the place of `path` when the block ends well."""
+    """Yield an empty temporary folder beside `path`; it takes the place of `path` when the block ends well.
+
+    Raises UnwritableError as `replacing` does.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
+    with _beside(path) as temporary:
+        temporary.mkdir()
         yield temporary
         if path.exists():
             shutil.rmtree(path)
         os.replace(temporary, path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
+        yield temporary
+    except ValueError:
+        raise
+    except Exception as error:
+        # Asked before the temporary file goes, which would make room again.
+        reason = _write_fault(error, path.parent)
+        if reason:
+            raise UnwritableError(f"{path}: cannot be written ({reason}){_free(path)}") from error
+        raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def _write_fault(error: Exception, folder: Path) -> str:
+    """Why nothing can be written into a folder; "" where it can. Libraries hide the system's reason in their own."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+        return os.strerror(error.errno)
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            written = probe.write(bytes(PROBE))
+            # A write that fits in part succeeds in part.
+            probe.write(bytes(PROBE - (written or 0)))
+    except OSError as fault:
+        return fault.strerror or str(fault)
+    return ""
+
+
+def _free(path: Path) -> str:
+    folder = next(parent for parent in path.absolute().parents if parent.is_dir())
+    return (
+        f"; {shutil.disk_usage(folder).free / 1e6:,.0f} MB are free there: make room or give leave to write, run again"
+    )
+
+
+def _remove(temporary: Path) -> None:
+    shutil.rmtree(temporary, ignore_errors=True)
+    with suppress(OSError):
+        temporary.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -60,7 +111,8 @@ def read_json(path: str | Path) -> Any:
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON object a line, sorted by `id` where rows have one."""
     ordered = sorted(rows, key=lambda row: str(row.get("id", "")))
-    write_text(path, "".join(jsonl_line(row) for row in ordered))
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(map(jsonl_line, ordered))
 
 
 def jsonl_line(row: Mapping[str, Any]) -> str:
