@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from stages.corpus import soundworld_words as vocabulary
 from stages.corpus.reprogramming import held_out_pairs, joined_then, part_samples
 from stages.corpus.signals import at_level, centroid, generator, level, limited
-from stages.corpus.soundworld import HEARD, SOURCES, draw_attributes, draw_recordings, soundworld
+from stages.corpus.soundworld import HEARD, SOURCES, draw_attributes, draw_recordings, plan, soundworld
 from stages.corpus.soundworld_captions import caption_of_one, caption_of_two, noun_phrase
 from stages.params.data import Prepare
 
@@ -91,6 +92,51 @@ def test_held_out_pairs_occur_in_the_test_split_only(clips):
     test = [row["held_out_pair"] for row in joined if row["split"] == "test"]
     assert True in test
     assert False in test
+
+
+@given(
+    clips=st.integers(64, 400),
+    compositions=st.floats(0.1, 0.9),
+    test_share=st.floats(0.1, 0.4),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=25, deadline=None)
+def test_compositions_join_one_split_and_keep_the_held_out_pairs_for_its_test(clips, compositions, test_share, seed):
+    planned = plan(prepare(clips=clips, compositions=compositions, test_share=test_share, seed=seed))
+    assert [clip.id for clip in planned] == [f"soundworld-{number:05d}" for number in range(clips)]
+    held_out = held_out_pairs(list(SOURCES))
+    joined = [clip.recordings for clip in planned if len(clip.recordings) == 2]
+    assert len(joined) == round(clips * compositions)
+    for first, second in joined:
+        assert first.split == second.split
+        assert first.source != second.source
+        assert first.split == "test" or frozenset((first.source, second.source)) not in held_out
+    test = [frozenset((a.source, b.source)) in held_out for a, b in joined if a.split == "test"]
+    alone = {clip.recordings[0].source for clip in planned if clip.recordings[0].split == "test"}
+    if any(pair <= alone for pair in held_out) and len(test) > 1:
+        assert abs(test.count(True) - test.count(False)) <= 1
+
+
+def test_planning_twice_as_many_clips_is_at_most_about_twice_the_work():
+    def work(clips):
+        """Instructions of the interpreter that planning takes."""
+        done = 0
+
+        def trace(frame, event, argument):
+            nonlocal done
+            frame.f_trace_opcodes = True
+            done += event == "opcode"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            plan(prepare(clips=clips))
+        finally:
+            sys.settrace(before)
+        return done
+
+    assert work(600) < 2.2 * work(300)
 
 
 def test_too_few_clips_to_compose_say_what_to_change():

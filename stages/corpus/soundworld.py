@@ -14,6 +14,7 @@ row instead have `pitch_order` (low_high | high_low) and `loudness_order` (quiet
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -72,26 +73,49 @@ class Recording:
     timbre: float
 
 
-def soundworld(prepare: Prepare) -> Iterator[tuple[dict[str, Any], Waveform]]:
-    """Yield `prepare.clips` rows of metadata with their waveforms `[samples]` in [-1, 1], ordered by id.
+@dataclass(frozen=True)
+class Planned:
+    """A clip that is to be made: of one recording, or of two that are joined."""
 
-    Rows have the columns of data/corpus/metadata.jsonl. Each clip's draws depend on `prepare.seed` and its id.
+    id: str
+    recordings: tuple[Recording, ...]
+
+
+def soundworld(prepare: Prepare) -> Iterator[tuple[dict[str, Any], Waveform]]:
+    """Yield each clip of `plan(prepare)` as a row of metadata with its waveform, ordered by id."""
+    for planned in progress(plan(prepare), "soundworld"):
+        yield make(planned, prepare)
+
+
+def plan(prepare: Prepare) -> list[Planned]:
+    """List the clips to make, ordered by id: takes of recordings, then compositions.
+
+    Every other composition of the test split joins a held-out pair of sources where the split has both; no other
+    clip does. The time that this takes grows with the number of clips and no faster.
+
+    Raises ValueError where there are too few recordings to join two.
     """
     joined = round(prepare.clips * prepare.compositions)
-    takes = max(1, min(TAKES, (prepare.clips - joined) // (4 * len(SOURCES))))
-    recordings = draw_recordings(prepare, -(-(prepare.clips - joined) // takes))
-    for number in progress(range(prepare.clips), "soundworld"):
-        clip = f"soundworld-{number:05d}"
-        rng = generator(prepare.seed, clip)
-        if number < prepare.clips - joined:
-            row, wave = _single(clip, recordings[number // takes], prepare, rng)
-        else:
-            position = (number - (prepare.clips - joined)) / joined
-            test, valid = prepare.test_share, prepare.valid_share
-            split = "test" if position < test else "valid" if position < test + valid else "train"
-            row, wave = _composition(clip, number, split, recordings, prepare, rng)
-        tone = generator(prepare.seed, "room tone", clip).standard_normal(len(wave))
-        yield row, np.clip(wave + 10 ** (ROOM_TONE / 20) * tone, -0.99, 0.99)
+    single = prepare.clips - joined
+    takes = max(1, min(TAKES, single // (4 * len(SOURCES))))
+    recordings = draw_recordings(prepare, -(-single // takes))
+    parts = [(recordings[number // takes],) for number in range(single)]
+    return [
+        Planned(f"soundworld-{number:05d}", part)
+        for number, part in enumerate([*parts, *_compositions(prepare, recordings, joined)])
+    ]
+
+
+def make(planned: Planned, prepare: Prepare) -> tuple[dict[str, Any], Waveform]:
+    """Make a clip: its row of data/corpus/metadata.jsonl and its waveform `[samples]` in [-1, 1].
+
+    All that is drawn depends on `prepare.seed` and the clip's id.
+    """
+    rng = generator(prepare.seed, planned.id)
+    kind = _single if len(planned.recordings) == 1 else _composition
+    row, wave = kind(planned, round(prepare.clip_seconds * SAMPLE_RATE), rng)
+    tone = generator(prepare.seed, "room tone", planned.id).standard_normal(len(wave))
+    return row, np.clip(wave + 10 ** (ROOM_TONE / 20) * tone, -0.99, 0.99)
 
 
 def draw_recordings(prepare: Prepare, count: int) -> list[Recording]:
@@ -100,27 +124,59 @@ def draw_recordings(prepare: Prepare, count: int) -> list[Recording]:
     Sources are equally frequent in each split up to one recording, as far as `count` reaches.
     """
     names = sorted(SOURCES)
-    test, valid = round(prepare.test_share * count), round(prepare.valid_share * count)
     recordings = []
     for number in range(count):
         turn, place = divmod(number, len(names))
         source = names[generator(prepare.seed, "order", turn).permutation(len(names))[place]]
-        split = "test" if number < test else "valid" if number < test + valid else "train"
         rng = generator(prepare.seed, "recording", source, turn)
         pitch, timbre = 2 ** rng.uniform(-0.12, 0.12), rng.uniform(-1, 1)
+        split = _split(number, count, prepare)
         recordings.append(Recording(f"{source}-{turn:03d}", source, split, pitch, timbre))
     return recordings
 
 
-def _single(
-    clip: str, recording: Recording, prepare: Prepare, rng: np.random.Generator
-) -> tuple[dict[str, Any], Waveform]:
+def _split(number: int, count: int, prepare: Prepare) -> str:
+    test, valid = round(prepare.test_share * count), round(prepare.valid_share * count)
+    return "test" if number < test else "valid" if number < test + valid else "train"
+
+
+def _compositions(prepare: Prepare, recordings: list[Recording], count: int) -> Iterator[tuple[Recording, Recording]]:
+    """Draw `count` pairs of recordings of one split and different sources, all pairs of sources alike."""
+    by_source: dict[tuple[str, str], list[Recording]] = defaultdict(list)
+    for recording in recordings:
+        by_source[recording.split, recording.source].append(recording)
+    held_out = held_out_pairs(list(SOURCES))
+    possible: dict[tuple[str, bool], list[tuple[str, str]]] = defaultdict(list)
+    for first, second in itertools.combinations(sorted(SOURCES), 2):
+        for split in ("train", "valid", "test"):
+            if (split, first) in by_source and (split, second) in by_source:
+                possible[split, frozenset((first, second)) in held_out].append((first, second))
+    for number in range(count):
+        rng = generator(prepare.seed, "composition", number)
+        split = _split(number, count, prepare)
+        if not possible[split, False]:
+            split = "train"
+        pairs = possible[split, True] if split == "test" and number % 2 else []
+        pairs = pairs or possible[split, False]
+        if not pairs:
+            raise ValueError(
+                f"prepare.clips={prepare.clips} makes too few recordings to join two of them; raise it or set "
+                "prepare.compositions: 0"
+            )
+        sources = rng.permutation(pairs[int(rng.integers(len(pairs)))])
+        choices = [by_source[split, str(source)] for source in sources]
+        one, other = (alike[int(rng.integers(len(alike)))] for alike in choices)
+        yield one, other
+
+
+def _single(planned: Planned, samples: int, rng: np.random.Generator) -> tuple[dict[str, Any], Waveform]:
+    (recording,) = planned.recordings
     attributes = draw_attributes(recording.source, rng)
     caption = caption_of_one(recording.source, attributes, neutral=bool(rng.random() < 0.5), rng=rng)
-    wave = _played(recording, attributes, round(prepare.clip_seconds * SAMPLE_RATE), rng)
+    wave = _played(recording, attributes, samples, rng)
     wave = _finished(wave, attributes, rng)
     truth = {key: value for key, value in attributes.items() if key != "place"}
-    return _row(clip, recording.split, caption, [recording.source], recording.name, truth), wave
+    return _row(planned, caption, truth), wave
 
 
 def draw_attributes(source: str, rng: np.random.Generator) -> dict[str, str]:
@@ -184,27 +240,10 @@ def _finished(wave: Waveform, attributes: dict[str, str], rng: np.random.Generat
     return at_level(wave, LOUDNESS[attributes.get("loudness", "")] + float(rng.uniform(-1.5, 1.5)))
 
 
-def _composition(
-    clip: str, number: int, split: str, recordings: list[Recording], prepare: Prepare, rng: np.random.Generator
-) -> tuple[dict[str, Any], Waveform]:
-    """Join two recordings of one split: every other test clip a held-out pair where the split has one."""
-    pairs = [(a, b) for a, b in itertools.combinations(recordings, 2) if a.split == b.split and a.source != b.source]
-    held_out = held_out_pairs(list(SOURCES))
-    seen = [(a, b) for a, b in pairs if frozenset((a.source, b.source)) not in held_out]
-    unseen = [(a, b) for a, b in pairs if frozenset((a.source, b.source)) in held_out and a.split == "test"]
-    wanted = [pair for pair in (unseen if number % 2 else seen) if pair[0].split == split]
-    choices = wanted or [pair for pair in seen if pair[0].split == split] or seen
-    if not choices:
-        raise ValueError(
-            f"prepare.clips={prepare.clips} makes too few recordings to join two of them; raise it or set "
-            "prepare.compositions: 0"
-        )
-    first, second = choices[int(rng.integers(len(choices)))]
-    if rng.random() < 0.5:
-        first, second = second, first
+def _composition(planned: Planned, samples: int, rng: np.random.Generator) -> tuple[dict[str, Any], Waveform]:
+    first, second = planned.recordings
     # "Wind in small trees" and another source would fill more than seven words.
     sizes = ["" if r.source == "wind" else str(rng.choice(["small", "large"])) for r in (first, second)]
-    samples = round(prepare.clip_seconds * SAMPLE_RATE)
     together = bool(rng.random() < 0.5)
     if together:
         attributes, wave = _overlap((first, second), sizes, samples, rng)
@@ -213,10 +252,7 @@ def _composition(
     sources = [first.source, second.source]
     mention = 1 if rng.random() < 0.5 else -1
     caption = caption_of_two(sources[::mention], sizes[::mention], attributes, together, rng)
-    row = _row(clip, first.split, caption, sources, "+".join(sorted((first.name, second.name))), attributes)
-    row["composition"] = "while" if together else "then"
-    row["held_out_pair"] = frozenset(sources) in held_out
-    return row, wave
+    return _row(planned, caption, attributes) | {"composition": "while" if together else "then"}, wave
 
 
 def _overlap(
@@ -250,17 +286,16 @@ def _sized(size: str) -> dict[str, str]:
     return {"size": size} if size else {}
 
 
-def _row(
-    clip: str, split: str, caption: str, sources: list[str], recording: str, attributes: dict[str, str]
-) -> dict[str, Any]:
+def _row(planned: Planned, caption: str, attributes: dict[str, str]) -> dict[str, Any]:
+    sources = [recording.source for recording in planned.recordings]
     return {
-        "file_name": f"{clip}.flac",
-        "id": clip,
-        "split": split,
+        "file_name": f"{planned.id}.flac",
+        "id": planned.id,
+        "split": planned.recordings[0].split,
         "caption": caption,
         "sources": sources,
         "composition": None,
-        "held_out_pair": False,
-        "recording": recording,
+        "held_out_pair": frozenset(sources) in held_out_pairs(list(SOURCES)),
+        "recording": "+".join(sorted(recording.name for recording in planned.recordings)),
         "attributes": attributes,
     }
