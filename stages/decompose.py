@@ -70,4 +70,4 @@ def rules(min_words: int, max_words: int) -> Callable[[list[str]], list[Decompos
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "--estimate")

@@ -138,4 +138,4 @@ def write_clips(
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, "references", "a", "b")

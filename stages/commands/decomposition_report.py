@@ -14,7 +14,7 @@ from pathlib import Path
 from stages.formats.files import write_tsv
 from stages.language.rules import decompose
 from stages.plumbing.progress import progress
-from stages.plumbing.running import run
+from stages.plumbing.running import run_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,4 +78,4 @@ def _from_command_line() -> None:
 
 
 if __name__ == "__main__":
-    run(_from_command_line)
+    run_command(_from_command_line)

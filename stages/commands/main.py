@@ -7,7 +7,7 @@ import importlib
 import sys
 from typing import Any
 
-from stages.plumbing.running import run
+from stages.plumbing.running import run_command
 
 COMMANDS = {
     "generate": "make a clip from a text, an image or both, with the trained weights",
@@ -26,7 +26,7 @@ FULL_SIZE = {"memory", "rehearse"}  # commands that live beside what they measur
 
 def entry() -> None:
     """Run the command that the command line names."""
-    run(lambda: main(sys.argv[1:]))
+    run_command(lambda: main(sys.argv[1:]))
 
 
 def main(words: list[str]) -> None:

@@ -1,27 +1,60 @@
-"""How every stage and command starts: a user's mistake ends in one line and exit code 1, not in a traceback."""
+"""How every stage and command starts: what is no fault of the program ends in one line and exit code 1."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+# A disk that is full, over its quota or limit, or not to be written to.
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+# The same in the words of libraries that raise errors of their own: safetensors, SQLite, torch.save, libsndfile.
+DISK_WORDS = re.compile(
+    "|".join(map(os.strerror, DISK)) + "|disk is full|disk I/O error|readonly database|unable to open database"
+    r"|inline_container|PytorchStreamWriter|System error\.$"
+)
 
 
-def run(main: Callable[[], None]) -> None:
-    """Call `main()`; print a ValueError or a missing file as one line on stderr and exit with 1.
+def run(main: Callable[[], None], *words: str) -> None:
+    """Start a stage as `run_command` does, but first refuse every word on the command line except `words`."""
 
-    `BIND_AN_AUDIO_TRACEBACK=1` shows the traceback all the same.
+    def checked() -> None:
+        unknown = [word for word in sys.argv[1:] if word not in words]
+        if unknown:
+            known = f"takes {', '.join(words)} alone" if words else "takes no arguments"
+            raise ValueError(f"{unknown[0]}: {Path(sys.argv[0]).stem} {known}; values stand in params.yaml")
+        main()
+
+    run_command(checked)
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Call `main()`; print a user's mistake or the machine's trouble as one line on stderr and exit with 1.
+
+    That is a ValueError, an OSError, or a library's error that says what an OSError would (a full disk). Anything else
+    is a fault of the program and keeps its traceback; `BIND_AN_AUDIO_TRACEBACK=1` shows it of all.
     """
     try:
         main()
-    except (ValueError, FileNotFoundError) as error:
-        if os.environ.get("BIND_AN_AUDIO_TRACEBACK") == "1":
+    except Exception as error:
+        line = _one_line(error)
+        if line is None or os.environ.get("BIND_AN_AUDIO_TRACEBACK") == "1":
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        print(f"error: {' '.join(line.split())}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception) -> str | None:
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{error.filename}: no such file; has the stage that writes it run (`dvc repro`)?"
-    return " ".join(str(error).split())
+    if (isinstance(error, OSError) and error.errno in DISK) or (
+        not isinstance(error, ValueError) and DISK_WORDS.search(str(error))
+    ):
+        where = getattr(error, "filename", None) or Path.cwd()
+        return (
+            f"{where}: cannot be written ({error}); is the disk full or write-protected? Make room (`df -h`), run again"
+        )
+    return str(error) or type(error).__name__ if isinstance(error, (ValueError, OSError)) else None
