@@ -113,7 +113,7 @@ import resource, sys
 import numpy, soundfile
 from pathlib import Path
 from stages.formats import files
-from stages.plumbing.running import run
+from stages.plumbing.running import run_command
 
 def write():
     name, path = sys.argv[1:]
@@ -132,7 +132,7 @@ def write():
 
 import safetensors.numpy
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-run(write)
+run_command(write)
 """
 
 
