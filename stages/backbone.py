@@ -22,9 +22,9 @@ from stages.plumbing.device import device
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.published.synthesis import convert_unet
+from stages.synthesis.codec import Codec, load_codec
 from stages.synthesis.mel import mel_spectrogram
-from stages.synthesis.store import BACKBONE, Codec, load_codec, load_unet
-from stages.synthesis.unet import build_unet
+from stages.synthesis.unet import BACKBONE, build_unet, load_unet
 from stages.towers.clap import TextEncoder, TextTokenizer
 from stages.towers.store import load_clap
 from stages.tracking.stage_runs import log_stage

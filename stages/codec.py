@@ -27,9 +27,9 @@ from stages.plumbing.device import device
 from stages.plumbing.running import run
 from stages.published.synthesis import convert_codec
 from stages.synthesis.bigvgan import BigVGAN
+from stages.synthesis.codec import CODEC, load_codec, save_codec
 from stages.synthesis.codec_losses import mel_error, vocoder_loss
 from stages.synthesis.mel import mel_spectrogram
-from stages.synthesis.store import CODEC, load_codec, save_codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic, derive_seed

@@ -34,8 +34,8 @@ from stages.plumbing.cluster import in_batches, map_batches
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
+from stages.synthesis.codec import load_codec
 from stages.synthesis.mel import mel_spectrogram
-from stages.synthesis.store import load_codec
 from stages.towers import imagebind as ib
 from stages.towers.clap import token_counts
 from stages.towers.store import load_clap, load_imagebind

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from stages.embedding.embeddings import Embeddings, load_embeddings
-from stages.experiments.store import MODELS, build_a, context_a, save_experiment
+from stages.experiments.experiment_a import EXPERIMENT_A, ExperimentA
+from stages.experiments.fusion import save_experiment
 from stages.formats.files import replacing_folder, write_json, write_tsv
 from stages.params.experiments import AStage, TrainA
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
-from stages.synthesis.store import load_unet
+from stages.synthesis.unet import load_unet
 from stages.tracking.stage_runs import log_stage
 from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices, be_deterministic
@@ -36,7 +37,7 @@ CRITERION = "validation_diffusion_loss"
 
 
 def main() -> None:
-    """Train both stages, keep the best and the last weights, write curve and metrics."""
+    """Train both stages, keep the best weights, write curve and metrics."""
     params = load_params().train_a
     be_deterministic(params.seed)
     data, valid = load_embeddings("train"), load_embeddings("valid").to(device())
@@ -50,7 +51,7 @@ def main() -> None:
         "context_tokens": params.context_tokens,
         "length": data.clap_tokens.shape[1],
     }
-    network = build_a(config, unet)
+    network = ExperimentA(config, unet)
     network.to(device())
     references = reference_losses(unet, valid)
     work = work_folder("train_a")
@@ -60,8 +61,8 @@ def main() -> None:
     ]
     curve = joined_curve(runs)
     best_run = min((trained for trained, _ in runs if trained.curve), key=lambda t: min(r[CRITERION] for r in t.curve))
-    with replacing_folder(MODELS / "experiment_a") as folder:
-        save_experiment(folder, config, runs[-1][0].last, best_run.best)
+    with replacing_folder(EXPERIMENT_A) as folder:
+        save_experiment(folder, config, best_run.best)
     best = min(curve, key=lambda row: row[CRITERION])
     metrics = {
         "best_epoch": best["epoch"],
@@ -92,7 +93,7 @@ def reference_losses(unet: nn.Module, valid: Embeddings) -> dict[str, float]:
 
 def train_stage(
     name: str,
-    network: nn.ModuleDict,
+    network: ExperimentA,
     data: Embeddings,
     valid: Embeddings,
     params: TrainA,
@@ -101,20 +102,20 @@ def train_stage(
     work: Path,
 ) -> tuple[Trained, float]:
     """Train one stage; stage 1, the one without dropout, leaves the U-Net frozen. Returns the teraflops an update."""
-    unet = network["unet"]
+    unet = network.unet
     unet.requires_grad_(caption_dropout > 0)
     per_epoch = max(1, len(data.ids) // params.batch_size)
 
     def loss(update: int) -> Tensor:
         batch = data.rows(batch_indices(update, len(data.ids), params.batch_size, params.seed, name)).to(device())
-        context = context_a(network, batch.text, batch.image)
+        context = network.context(batch.text, batch.image)
         context = drop_context(context, batch.empty_tokens, caption_dropout)
         with torch.autocast(context.device.type, torch.bfloat16, enabled=params.memory.precision == "bfloat16"):
             return random_diffusion_loss(unet, batch.latents, context, params.loss_weighting)
 
     def validate(averaged: nn.Module) -> Row:
         assert averaged is network
-        context = context_a(network, valid.text, valid.image)
+        context = network.context(valid.text, valid.image)
         return {CRITERION: fixed_diffusion_loss(unet, valid.latents, context)}
 
     teraflops = teraflops_per_update(network, loss)

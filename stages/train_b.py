@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from stages.embedding.embeddings import load_embeddings
 from stages.evaluation.retrieval import recall_at
-from stages.experiments.alignment import alignment_loss, alignment_report
-from stages.experiments.store import MODELS, build_b, context_b, save_experiment
+from stages.experiments.experiment_b import EXPERIMENT_B, ExperimentB, alignment_loss, alignment_report
+from stages.experiments.fusion import save_experiment
 from stages.formats.files import replacing_folder, write_json, write_tsv
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
-from stages.synthesis.store import load_unet
+from stages.synthesis.unet import load_unet
 from stages.tracking.stage_runs import log_stage
 from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices, be_deterministic
@@ -35,7 +35,7 @@ CRITERION = "validation_loss"
 
 
 def main() -> None:
-    """Train, keep the best and the last weights, write curve and metrics beside the mean tokens' baseline."""
+    """Train, keep the best weights, write curve and metrics beside the mean tokens' baseline."""
     params = load_params().train_b
     be_deterministic(params.seed)
     work = work_folder("train_b")
@@ -49,18 +49,17 @@ def main() -> None:
         "heads": params.heads,
     }
     mean_tokens = data.clap_tokens.mean(dim=0).to(device())
-    network = build_b(config, mean_tokens)
-    network.to(device())
+    network = ExperimentB(config, mean_tokens).to(device())
     per_epoch = max(1, len(data.ids) // params.batch_size)
 
     def loss(update: int) -> Tensor:
         batch = data.rows(batch_indices(update, len(data.ids), params.batch_size, params.seed, "train_b")).to(device())
-        predicted = context_b(network, batch.text, batch.image)
+        predicted = network.context(batch.text, batch.image)
         return alignment_loss(predicted, batch.clap_tokens, params.loss_weights)
 
     def validate(averaged: nn.Module) -> Row:
         assert averaged is network
-        predicted = context_b(network, valid.text, valid.image)
+        predicted = network.context(valid.text, valid.image)
         centred, truth = (predicted - mean_tokens).flatten(1), (valid.clap_tokens - mean_tokens).flatten(1)
         return {
             CRITERION: float(alignment_loss(predicted, valid.clap_tokens, params.loss_weights)),
@@ -86,8 +85,8 @@ def main() -> None:
         {"epoch": row["epoch"], "updates": row["updates"], "teraflops": row["updates"] * teraflops} | row
         for row in trained.curve
     ]
-    with replacing_folder(MODELS / "experiment_b") as folder:
-        save_experiment(folder, config, trained.last, trained.best)
+    with replacing_folder(EXPERIMENT_B) as folder:
+        save_experiment(folder, config, trained.best)
     best = curve[trained.best_epoch - 1]
     with torch.no_grad():
         baseline = mean_tokens.expand_as(valid.clap_tokens)

@@ -107,7 +107,7 @@ def test_pairs_that_fail_a_threshold_are_neither_trained_on_nor_sampled_and_are_
         assert 0 < len(places) < len(whole.ids)
         assert torch.equal(part.latents, whole.latents[places])
         assert torch.equal(part.clap_tokens, whole.clap_tokens[places])
-    sh(project, "python", "-m", "stages.sample", "references", BIND_AN_AUDIO_TRACKING="off")
+    sh(project, "python", "-m", "stages.sample_references", BIND_AN_AUDIO_TRACKING="off")
     sampled = {row["id"] for row in read_jsonl(project / "data/samples/references/codec/metadata.jsonl")}
     assert sampled == kept & set(before["test"].ids)
 

@@ -1,21 +1,31 @@
-"""Experiments A and B: fusion, projection, alignment, their losses and their stores."""
+"""Experiments A and B: fusion, projection, alignment, their losses and how they are kept."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 from torch import nn
 
 from stages.embedding.embeddings import load_embeddings, write_embeddings
-from stages.experiments.alignment import TokenGenerator, alignment_loss, alignment_report
-from stages.experiments.fusion import Fusion
-from stages.experiments.projection import ContextProjection
-from stages.experiments.store import build_a, build_b, context_a, context_b, load_a, load_b, save_experiment
+from stages.experiments.experiment_a import ContextProjection, ExperimentA, load_experiment_a
+from stages.experiments.experiment_b import (
+    ExperimentB,
+    TokenGenerator,
+    alignment_loss,
+    alignment_report,
+    load_experiment_b,
+)
+from stages.experiments.fusion import Fusion, save_experiment
 from stages.params.experiments import LossWeights
+from stages.synthesis.unet import build_unet
+from tests.test_unet import SMALL as SMALL_UNET
 
+ROOT = Path(__file__).parent.parent
 SEED_WEIGHTS = LossWeights(mse=2.0, cosine=1.0)
 
 
@@ -93,25 +103,41 @@ def test_generator_starts_at_the_mean_tokens_and_learns_a_sequence():
 
 
 @pytest.mark.parametrize("fusion", ["mean", "weighted"])
-def test_both_experiments_come_back_from_their_stores(tmp_path, fusion):
+def test_both_experiments_come_back_from_their_folders(tmp_path, fusion):
     torch.manual_seed(1)
     text, image = torch.randn(3, 8), torch.randn(3, 8)
+    backbone = build_unet(SMALL_UNET, latent_channels=4, context_dim=6)
+    backbone.save_pretrained(tmp_path / "backbone")
     config_a = {"fusion": fusion, "embedding_dim": 8, "context_dim": 6, "context_tokens": 7, "length": 77}
-    trained = nn.Linear(2, 2)
-    first = build_a(config_a, trained)
-    save_experiment(tmp_path, config_a, first.state_dict(), first.state_dict())
-    unet = nn.Linear(2, 2)
-    again = load_a(unet, tmp_path)
-    assert torch.equal(context_a(again, text, image), context_a(first, text, image))
-    assert torch.equal(unet.weight, trained.weight)
+    trained = build_unet(SMALL_UNET, latent_channels=4, context_dim=6)
+    first = ExperimentA(config_a, trained)
+    save_experiment(tmp_path, config_a, first.state_dict())
+    again = load_experiment_a(tmp_path, tmp_path / "backbone")
+    assert torch.equal(again.context(text, image), first.context(text, image))
+    for name, weight in again.unet.state_dict().items():
+        assert torch.equal(weight, trained.state_dict()[name]), name
 
     config_b = {"fusion": fusion, "embedding_dim": 8, "width": 16, "blocks": 1, "heads": 2}
-    second = build_b(config_b, torch.randn(77, 6))
+    second = ExperimentB(config_b, torch.randn(77, 6))
     for parameter in second.parameters():
         nn.init.normal_(parameter, std=0.1)
-    save_experiment(tmp_path, config_b, second.state_dict(), second.state_dict())
-    loaded = load_b(tmp_path)
-    assert torch.allclose(context_b(loaded, text, image), context_b(second.eval(), text, image), atol=1e-6)
+    save_experiment(tmp_path, config_b, second.state_dict())
+    loaded = load_experiment_b(tmp_path)
+    assert torch.allclose(loaded.context(text, image), second.eval().context(text, image), atol=1e-6)
+
+
+def test_an_edit_reruns_what_reads_it_alone():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+    def readers(name: str) -> set[str]:
+        return {stage for stage, entry in stages.items() if f"stages/{name}" in entry["deps"]}
+
+    samples = {"sample_references", "sample_a", "sample_b"}
+    assert readers("experiments/experiment_b.py") == {"train_b", "sample_b"}
+    assert readers("experiments/experiment_a.py") == {"train_a", "sample_a"}
+    assert readers("experiments/fusion.py") == {"train_a", "train_b", "sample_a", "sample_b"}
+    for name in ("bigvgan", "vae", "codec"):
+        assert readers(f"synthesis/{name}.py") == {"codec", "backbone", "embed"} | samples
 
 
 @pytest.mark.parametrize("sizes", [[5], [2, 2, 1], [1, 4]])

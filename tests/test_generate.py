@@ -8,12 +8,14 @@ import torch
 
 from stages.commands import main as commands
 from stages.commands.generate import generate, generate_takes
-from stages.experiments.store import build_a, build_b, save_experiment
+from stages.experiments.experiment_a import ExperimentA
+from stages.experiments.experiment_b import ExperimentB
+from stages.experiments.fusion import save_experiment
 from stages.plumbing.device import device
 from stages.published.encoders import convert_encoders
 from stages.published.synthesis import convert_codec, convert_unet
 from stages.synthesis.generation import latent_width
-from stages.synthesis.store import load_unet
+from stages.synthesis.unet import load_unet
 from tests.test_pretrained import published  # noqa: F401 - a fixture
 from tests.test_towers import published_imagebind
 
@@ -30,10 +32,10 @@ def models(published, tmp_path, monkeypatch):  # noqa: F811
     convert_encoders(root / "models/encoders", published, published_imagebind()[0], "make_an_audio")
     b = {"fusion": "mean", "embedding_dim": 24, "width": 16, "blocks": 1, "heads": 2}
     a = {"fusion": "mean", "embedding_dim": 24, "context_dim": 32, "context_tokens": 1, "length": 77}
-    state = build_b(b, torch.randn(77, 32)).state_dict()
-    save_experiment(root / "models/experiment_b", b, state, state)
-    state = build_a(a, load_unet(root / "models/backbone")).state_dict()
-    save_experiment(root / "models/experiment_a", a, state, state)
+    state = ExperimentB(b, torch.randn(77, 32)).state_dict()
+    save_experiment(root / "models/experiment_b", b, state)
+    state = ExperimentA(a, load_unet(root / "models/backbone")).state_dict()
+    save_experiment(root / "models/experiment_a", a, state)
     monkeypatch.chdir(root)
     return root
 

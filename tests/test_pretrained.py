@@ -23,7 +23,8 @@ from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
 from stages.published.reading import read_weights
 from stages.published.synthesis import convert_codec, convert_unet, read_options, read_vocoder
 from stages.synthesis.bigvgan import read_generator
-from stages.synthesis.store import load_codec, load_unet
+from stages.synthesis.codec import load_codec
+from stages.synthesis.unet import load_unet
 from stages.towers import imagebind as ib
 from stages.towers.store import load_clap, load_imagebind, load_imagebind_audio
 from tests.golden_weights import drawn_weights

@@ -57,7 +57,7 @@ def test_every_stage_of_the_full_preset_runs_on_published_files(published, tmp_p
     assert (config["latent_shape"], round(config["scale_factor"], 4)) == ([4, 10, 20], 0.3)
     # And on to the results, with LAION-CLAP's scores.
     for group in ("references", "a", "b"):
-        run_once(f"sample {group}", folder, "stages.sample", group)
+        run_once(f"sample {group}", folder, f"stages.sample_{group}")
     run_once("evaluate", folder, "stages.evaluate")
     evaluation = json.loads((folder / "metrics/evaluation.json").read_text())
     matched = json.loads((folder / "metrics/judges.json").read_text())["clap_score_matched"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -322,3 +324,17 @@ def test_an_optimizer_on_another_device_is_one_line():
     pytest.importorskip("bitsandbytes", reason='`pip install -e ".[gpu]"` runs it')
     with pytest.raises(ValueError, match="adamw_8bit does not run on meta; set BIND_AN_AUDIO_DEVICE to cuda or cpu"):
         build_optimizer("adamw_8bit", list(nn.Linear(2, 2, device="meta").parameters()), 0.1, 0.01)
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", "20s"])
+def test_an_environment_variable_that_is_no_number_is_named(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", text)
+    with pytest.raises(ValueError, match=f"^BIND_AN_AUDIO_CHECKPOINT_SECONDS={text}: no number of 0 or more"):
+        run(tmp_path)
+    monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "")
+    assert run(tmp_path, updates=1).curve
+
+
+def test_every_number_from_the_environment_goes_through_the_one_check():
+    for path in Path("stages").rglob("*.py"):
+        assert not re.search(r"(float|int)\(os\.(environ|getenv)", path.read_text(encoding="utf-8")), path

@@ -88,9 +88,12 @@ def generate_takes(
     """
     import torch
 
+    from stages.experiments.experiment_a import EXPERIMENT_A, load_experiment_a
+    from stages.experiments.experiment_b import EXPERIMENT_B, load_experiment_b
     from stages.plumbing.device import device
+    from stages.synthesis.codec import CODEC, load_codec
     from stages.synthesis.generation import latent_width, sample_latents
-    from stages.synthesis.store import BACKBONE, CODEC, load_codec, load_unet
+    from stages.synthesis.unet import BACKBONE, load_unet
     from stages.towers.store import ENCODERS, load_clap, load_imagebind
     from stages.training.determinism import derive_seed
 
@@ -102,10 +105,15 @@ def generate_takes(
     if not (root / "models").is_dir() or not (root / f"models/experiment_{experiment}").is_dir():
         raise ValueError(f"{root}/models/experiment_{experiment}: no trained weights there; run `dvc repro` first")
     width = None if seconds is None else latent_width(seconds)
-    unet = load_unet(root / BACKBONE).eval()
     with torch.no_grad():
         # One after the other, so that ImageBind is gone before the rest comes.
-        context = _context(experiment, text, image, load_imagebind(root / ENCODERS).to(device()), unet, root)
+        text_embedding, image_embedding = _embeddings(text, image, load_imagebind(root / ENCODERS).to(device()))
+        if experiment == "a":
+            trained_a = load_experiment_a(root / EXPERIMENT_A, root / BACKBONE)
+            context, unet = trained_a.context(text_embedding, image_embedding), trained_a.unet
+        else:
+            context = load_experiment_b(root / EXPERIMENT_B).context(text_embedding, image_embedding)
+            unet = load_unet(root / BACKBONE).eval()
         clap, tokenizer = load_clap(root / ENCODERS)
         empty = clap.token_features(tokenizer([""]))[0]
         codec = load_codec(root / CODEC).to(device())
@@ -127,11 +135,8 @@ def generate_takes(
     return waveforms if seconds is None else waveforms[:, : round(seconds * SAMPLE_RATE)]
 
 
-def _context(
-    experiment: str, text: str | None, image: str | Path | None, imagebind: nn.Module, unet: nn.Module, root: Path
-) -> Tensor:
-    """The experiment's context `[1, T, C]`; loading A also puts its own weights into `unet`."""
-    from stages.experiments.store import MODELS, context_a, context_b, load_a, load_b
+def _embeddings(text: str | None, image: str | Path | None, imagebind: nn.Module) -> tuple[Tensor, Tensor]:
+    """Text and image embeddings `[1, D]`; where one is not given, the other stands for it."""
     from stages.language.text import process_text
     from stages.towers import imagebind as ib
 
@@ -140,7 +145,4 @@ def _context(
         embedded.append(ib.embed_texts(imagebind, ib.tokenize([process_text(text)])))
     if image is not None:
         embedded.append(ib.embed_images(imagebind, ib.read_image(image)[None]))
-    text_embedding, image_embedding = embedded[0].cpu(), embedded[-1].cpu()
-    if experiment == "a":
-        return context_a(load_a(unet, root / MODELS / "experiment_a"), text_embedding, image_embedding)
-    return context_b(load_b(root / MODELS / "experiment_b"), text_embedding, image_embedding)
+    return embedded[0].cpu(), embedded[-1].cpu()

@@ -1,11 +1,17 @@
-"""Fusion: one embedding out of a text's and an image's."""
+"""What both experiments share: fusion, one embedding out of a text's and an image's, and how a run is kept."""
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from stages.formats.files import write_json
+
+CONFIG, WEIGHTS = "config.json", "best.safetensors"
 
 
 class Fusion(nn.Module):
@@ -25,3 +31,9 @@ class Fusion(nn.Module):
             return (text + image) / 2
         share = self.text_logit.sigmoid()
         return share * text + (1 - share) * image
+
+
+def save_experiment(folder: Path, config: dict[str, Any], best: dict[str, Tensor]) -> None:
+    """Write the best weights and the sizes that build their network again."""
+    write_json(folder / CONFIG, config)
+    save_file({name: tensor.contiguous() for name, tensor in best.items()}, folder / WEIGHTS)

@@ -15,7 +15,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from stages.experiments.store import build_a, build_b, context_a
+from stages.experiments.experiment_a import ExperimentA
+from stages.experiments.experiment_b import ExperimentB
 from stages.formats.files import read_json
 from stages.full_size.networks import (
     COLUMNS,
@@ -31,8 +32,8 @@ from stages.full_size.weights import BERT_BASE, BIGVGAN, CONTEXT_DIM
 from stages.params.schema import load_params
 from stages.published.make_an_audio import UNET, VAE
 from stages.synthesis.bigvgan import BigVGAN
+from stages.synthesis.codec import VOCODED_SAMPLES
 from stages.synthesis.samplers import guided
-from stages.synthesis.store import VOCODED_SAMPLES
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower
 from stages.training.diffusion import PIECE, fixed_diffusion_loss, random_diffusion_loss
@@ -103,8 +104,8 @@ def parameters() -> dict[str, int]:
         for part, prefix in (("U-Net", UNET), ("VAE", VAE)):
             counts[part] = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(prefix))
         counts["BigVGAN"] = count(BigVGAN(BIGVGAN))
-        counts["experiment A's projection"] = count(build_a(A, nn.Identity()))
-        counts["experiment B's generator"] = count(build_b(b, torch.empty(TOKENS, CONTEXT_DIM)))
+        counts["experiment A's projection"] = count(ExperimentA(A, nn.Identity()))
+        counts["experiment B's generator"] = count(ExperimentB(b, torch.empty(TOKENS, CONTEXT_DIM)))
     return {**counts, "in all": sum(counts.values())}
 
 
@@ -113,14 +114,14 @@ def training_activations(batch_size: int, precision: str, checkpointing: bool) -
     unet = full_unet()
     if checkpointing:
         unet.enable_gradient_checkpointing()
-    network = build_a(A, unet).train()
+    network = ExperimentA(A, unet).train()
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     text, image = torch.randn(2, batch_size, EMBEDDING_DIM)
     latents = torch.randn(batch_size, unet.config.in_channels, 10, COLUMNS)
 
     def update() -> None:
-        context = context_a(network, text, image)
+        context = network.context(text, image)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             loss: Tensor = random_diffusion_loss(unet, latents, context, "plain")
         loss.backward()

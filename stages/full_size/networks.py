@@ -15,7 +15,7 @@ from stages.published.diffusers_names import unet_config, vae_config
 from stages.published.fitting import without_prefix
 from stages.published.make_an_audio import UNET, VAE
 from stages.synthesis.bigvgan import BigVGAN
-from stages.synthesis.store import Codec
+from stages.synthesis.codec import Codec
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower
 

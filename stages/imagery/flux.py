@@ -18,8 +18,9 @@ import numpy as np
 from PIL import Image
 
 from stages.formats.files import replacing
-from stages.language_model.request_cache import cache_folder, request_key
+from stages.language_model.request_cache import request_key
 from stages.params.data import Images
+from stages.plumbing.environment import cache_folder
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline

@@ -13,10 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stages.language_model.bill import USUAL_ANSWER_TOKENS, Bill, request_tokens
-from stages.language_model.client import TRIES, client_settings, fatal, gave_up, jittered_pause, number, scrubbed
+from stages.language_model.client import TRIES, client_settings, fatal, gave_up, jittered_pause, scrubbed
 from stages.language_model.conversation import Step
 from stages.language_model.pace import Pace, retry_after
 from stages.language_model.request_cache import Replies, request_key
+from stages.plumbing.environment import number
 from stages.plumbing.progress import progress
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from stages.language_model.bill import Bill
-from stages.language_model.client import client_settings, number, patiently, scrubbed
+from stages.language_model.client import client_settings, patiently, scrubbed
 from stages.language_model.conversation import Step
 from stages.language_model.request_cache import RequestCache, request_key
+from stages.plumbing.environment import number
 from stages.plumbing.progress import progress
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from stages.plumbing.environment import number
 from stages.plumbing.redaction import redacted
 
 Answer = TypeVar("Answer")
@@ -107,17 +108,3 @@ def _secrets() -> list[str]:
     if name or password:
         found += [base64.b64encode(f"{name}:{password}".encode()).decode(), password]
     return found
-
-
-def number(name: str, default: float) -> float:
-    """Read a positive number from the environment. Raises ValueError naming the variable."""
-    text = os.environ.get(name, "")
-    if not text:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{name}={text}: no positive number; mend or unset it")
-    return value

@@ -16,9 +16,10 @@ from stages.language_model.batches import ask_in_batches
 from stages.language_model.bill import Bill, estimate
 from stages.language_model.conversation import Step, load_prompt, next_step
 from stages.language_model.reply_journal import JournalReader
-from stages.language_model.request_cache import RequestCache, cache_folder
+from stages.language_model.request_cache import RequestCache
 from stages.params.data import Decompose
 from stages.plumbing.cluster import on_cluster
+from stages.plumbing.environment import cache_folder
 
 REPLIES, JOURNALS = "replies.sqlite", "replies"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 LOCK_SECONDS = 60.0
-
-
-def cache_folder() -> Path:
-    """`BIND_AN_AUDIO_CACHE`, else `.cache/` of the user's repository, also from DVC's temporary folders."""
-    named = os.environ.get("BIND_AN_AUDIO_CACHE")
-    return Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".cache"
 
 
 def request_key(request: Mapping[str, Any]) -> str:

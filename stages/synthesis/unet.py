@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from stages.params.models import Backbone
+
+BACKBONE = Path("models/backbone")
 
 
 def build_unet(size: Backbone, latent_channels: int, context_dim: int) -> Any:
@@ -27,3 +30,17 @@ def build_unet(size: Backbone, latent_channels: int, context_dim: int) -> Any:
         norm_num_groups=size.norm_groups,
         cross_attention_dim=context_dim,
     )
+
+
+def load_unet(folder: Path = BACKBONE) -> Any:
+    """The backbone's U-Net with its weights."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel.from_pretrained(folder, local_files_only=True)
+
+
+def build_like(folder: Path = BACKBONE) -> Any:
+    """A U-Net of the size of that in `folder`, with random weights."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder, local_files_only=True))

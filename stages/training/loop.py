@@ -7,7 +7,6 @@ batches and random numbers of an update depend on the seed and the update's numb
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stages.plumbing.environment import number
 from stages.plumbing.progress import progress
 from stages.training.checkpoint import (
     copied_state,
@@ -138,7 +138,7 @@ def train(
             checkpoint, tensors, {"curve": curve, "best_epoch": best_epoch, "loss_sum": loss_sum, "update": update}
         )
 
-    pause = float(os.environ.get("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "20"))
+    pause = number("BIND_AN_AUDIO_CHECKPOINT_SECONDS", 20.0, may_be_zero=True)
     kept_at = time.monotonic()
     bar = progress(range(start, updates), name, total=updates, initial=start)
     for update in bar:

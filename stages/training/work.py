@@ -7,7 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
-from stages.language_model.request_cache import cache_folder
+from stages.plumbing.environment import cache_folder
 from stages.tracking.dependencies import stage_hashes
 
 

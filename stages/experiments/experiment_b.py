@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stages.experiments.fusion import CONFIG, WEIGHTS, Fusion
+from stages.formats.files import read_json
 from stages.params.experiments import LossWeights
+
+EXPERIMENT_B = Path("models/experiment_b")
 
 
 class TokenGenerator(nn.Module):
@@ -38,6 +46,34 @@ class TokenGenerator(nn.Module):
         hidden = self.queries[None] + self.enter(scaled)[:, None]
         tokens: Tensor = self.mean_tokens + self.leave(self.norm(self.blocks(hidden)))
         return tokens
+
+
+class ExperimentB(nn.Module):
+    """What is trained: fusion and token generator.
+
+    `config` holds `fusion`, `embedding_dim` D, `width`, `blocks` and `heads`; `mean_tokens` `[T, C]` becomes one of the
+    weights.
+    """
+
+    def __init__(self, config: dict[str, Any], mean_tokens: Tensor) -> None:
+        super().__init__()
+        self.fusion = Fusion(config["fusion"])
+        self.generator = TokenGenerator(
+            config["embedding_dim"], mean_tokens, config["width"], config["blocks"], config["heads"]
+        )
+
+    def context(self, text: Tensor, image: Tensor) -> Tensor:
+        """Text and image embeddings `[B, D]` to the U-Net's context `[B, T, C]`."""
+        context: Tensor = self.generator(self.fusion(text, image))
+        return context
+
+
+def load_experiment_b(folder: Path = EXPERIMENT_B) -> ExperimentB:
+    """Experiment B as trained, frozen, for evaluation."""
+    weights = load_file(folder / WEIGHTS)
+    network = ExperimentB(read_json(folder / CONFIG), weights["generator.mean_tokens"])
+    network.load_state_dict(weights)
+    return network.eval().requires_grad_(False)
 
 
 def alignment_loss(predicted: Tensor, target: Tensor, weights: LossWeights) -> Tensor:

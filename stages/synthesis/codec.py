@@ -1,4 +1,4 @@
-"""`models/codec/` and `models/backbone/`: mel VAE, BigVGAN and U-Net as later stages load them."""
+"""The codec, `models/codec/`: mel VAE and BigVGAN as later stages load them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages.formats.audio import HOP_LENGTH
 from stages.formats.files import read_json, write_json
@@ -17,7 +17,6 @@ from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
 from stages.synthesis.vae import decode_latent, encode_mel
 
 CODEC = Path("models/codec")
-BACKBONE = Path("models/backbone")
 VOCODED_SAMPLES = 32 * 40_960
 
 
@@ -94,11 +93,3 @@ def load_codec(folder: Path = CODEC) -> Codec:
     vocoder = read_generator(options, load_file(folder / "vocoder.safetensors"))
     vae = AutoencoderKL.from_pretrained(folder / "vae", local_files_only=True).eval().requires_grad_(False)
     return Codec(vae, vocoder.requires_grad_(False), config["scale_factor"], tuple(config["latent_shape"]))
-
-
-def load_unet(folder: Path = BACKBONE) -> nn.Module:
-    """The backbone's U-Net with its weights."""
-    from diffusers import UNet2DConditionModel
-
-    unet: nn.Module = UNet2DConditionModel.from_pretrained(folder, local_files_only=True)
-    return unet
