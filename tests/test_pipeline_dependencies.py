@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages.commands.deps import NO_DATA, code_dependencies, in_step, sections_read
+from stages.commands.main import main
 from stages.params.schema import load_params
-from tests.pipeline_dependencies import code_dependencies, complaints, data_files, sections_read
 from tests.pipeline_diagram import diagram
 
 ROOT = Path(__file__).parent.parent
@@ -38,9 +39,13 @@ def house(tmp_path):
     return tmp_path
 
 
-def test_dvc_yaml_names_what_each_stage_imports_and_reads(pipeline):
-    lines = complaints(pipeline, ROOT)
-    assert not lines, "dvc.yaml:\n" + "\n".join(lines)
+def test_dvc_yaml_names_what_each_stage_imports_and_reads():
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    assert in_step(text, ROOT) == (text, []), "run `bind-an-audio deps --write`"
+
+
+def test_every_stage_says_what_it_does(pipeline):
+    assert [name for name, entry in pipeline["stages"].items() if not entry.get("desc")] == []
 
 
 def test_readmes_diagram_is_the_pipelines():
@@ -74,7 +79,8 @@ def test_every_script_is_a_stage(pipeline):
 def test_every_data_file_of_the_rooms_is_read_by_a_module_beside_it():
     modules = [path.relative_to(ROOT).with_suffix("").as_posix() for path in (ROOT / "stages").rglob("*.py")]
     read = set().union(*(code_dependencies(module.replace("/", "."), ROOT) for module in modules))
-    assert data_files(ROOT) - read == set()
+    files = (path for path in (ROOT / "stages").rglob("*") if path.is_file() and path.suffix not in NO_DATA)
+    assert {path.relative_to(ROOT).as_posix() for path in files} - read == set()
 
 
 def test_every_section_of_params_is_read_by_a_stage(pipeline):
@@ -96,17 +102,90 @@ def test_sections_are_found_by_name_and_by_call(house):
     assert sections_read("stages.bake", house) == {"codec", "embed"}
 
 
-def test_complaints_name_the_lines_to_add_and_to_remove(house):
-    entry = {
-        "cmd": "python -m stages.bake",
-        "deps": ["stages/bake.py", "stages/oven/heat.py", "stages/oven/heat.tsv", "stages/wood/unused.py", "data/x"],
-        "params": ["codec.seed", "judges"],
-    }
-    assert complaints({"stages": {"bake": entry}}, house) == [
-        "bake: desc: missing",
+PIPELINE = """\
+# Bread.
+stages:
+  bake:
+    cmd: python -m stages.bake
+    deps:
+      - stages/bake.py  # the script
+      - stages/wood/unused.py
+      - stages/oven/heat.py
+      # What is baked:
+      - data/flour
+      - ${codec.weights}
+    params:
+      - codec.seed
+      - judges
+    outs:
+      - data/bread
+  knead:
+    cmd: python -m stages.bake now
+    deps: &code
+      - stages/wood/__init__.py
+      - stages/oven/stones.py
+      - stages/oven/heat.tsv
+      - stages/oven/heat.py
+      - stages/bake.py
+    params: [codec, embed]
+    outs: [data/dough]
+"""
+MENDED = """\
+# Bread.
+stages:
+  bake:
+    cmd: python -m stages.bake
+    deps:
+      # What is baked:
+      - stages/bake.py  # the script
+      - stages/oven/heat.py
+      - stages/oven/heat.tsv
+      - stages/oven/stones.py
+      - stages/wood/__init__.py
+      - data/flour
+      - ${codec.weights}
+    params:
+      - codec.seed
+      - embed
+    outs:
+      - data/bread
+""" + PIPELINE[PIPELINE.index("  knead:") :]
+
+
+def test_the_lists_are_mended_and_all_else_stays(house):
+    mended, changes = in_step(PIPELINE, house)
+    assert mended == MENDED
+    assert changes == [
+        "bake: deps: add    - stages/oven/heat.tsv",
         "bake: deps: add    - stages/oven/stones.py",
         "bake: deps: add    - stages/wood/__init__.py",
         "bake: deps: remove - stages/wood/unused.py",
         "bake: params: add    - embed",
         "bake: params: remove - judges",
     ]
+    assert in_step(mended, house) == (mended, [])
+
+
+def test_the_command_fails_until_it_has_written(house, monkeypatch, capsys):
+    monkeypatch.chdir(house)
+    Path("dvc.yaml").write_text(PIPELINE, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"not in step .* run `bind-an-audio deps --write`"):
+        main(["deps"])
+    assert "bake: deps: remove - stages/wood/unused.py" in capsys.readouterr().out
+    assert Path("dvc.yaml").read_text(encoding="utf-8") == PIPELINE
+    main(["deps", "--write"])
+    assert Path("dvc.yaml").read_text(encoding="utf-8") == MENDED
+    main(["deps"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("python -m stages.bake\n", "bash bake.sh\n", "bake.cmd: bash bake.sh; must start with `python -m`"),
+        ("      - codec.seed\n      - judges\n", "", "bake.params: no list of one entry a line"),
+        ("[codec, embed]", "[codec]", "knead.params: no list of one entry a line"),
+    ],
+)
+def test_what_cannot_be_mended_is_named(house, old, new, words):
+    with pytest.raises(ValueError, match=words):
+        in_step(PIPELINE.replace(old, new), house)

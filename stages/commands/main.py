@@ -18,6 +18,7 @@ COMMANDS = {
     "plots": "draw DVC's plots of revisions on a page that opens without a network",
     "show": "print the metrics table, and where the listening page and MLflow's store are",
     "contact-sheet": "put accepted and rejected pairs with their images on one page",
+    "deps": "hold dvc.yaml against the code: which files and params each stage depends on",
     "storage-check": "push a probe to a DVC remote, pull it back, compare",
     "decomposition-report": "count how a file of captions fares in decomposition",
 }

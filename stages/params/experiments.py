@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.params.section import Count, Float, LossWeighting, NotNegative, Positive, Section, Seed, Share
+from stages.params.section import Count, LossWeighting, NotNegative, Positive, Section, Seed, Share
 
 
 class Embed(Section):
@@ -95,7 +95,7 @@ class Sample(Section):
     seed: Seed
     sampler: Literal["dpm_solver", "ddim"]
     steps: Count
-    guidance_scale: Annotated[Float, Field(ge=1)]
+    guidance_scale: Annotated[float, Field(ge=1)]
     clips_per_caption: Count
     clips_per_caption_unguided: Count
     captions: Annotated[int, Field(ge=0)]

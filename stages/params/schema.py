@@ -10,8 +10,9 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from stages.params.data import Decompose, Images, Prepare, Quality
 from stages.params.experiments import Embed, Evaluate, Sample, TrainA, TrainB
@@ -76,10 +77,11 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            raw = yaml.safe_load(file)
+            # As DVC reads it: what is hashed as 10 or 2e-05 arrives as that number, written 010 or 2e-5 as it may be.
+            raw = YAML(typ="safe").load(file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; run from the repository's root") from None
-    except yaml.YAMLError as error:
+    except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise ValueError(f"{path}: not valid YAML{line}; mend the syntax there") from None

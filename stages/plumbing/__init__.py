@@ -1,1 +1,1 @@
-"""Params schema, MLflow tracking, progress and atomic files."""
+"""What cannot change a byte of an output: progress bars, devices, the cluster, where caches lie, how a stage starts."""

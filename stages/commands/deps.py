@@ -1,0 +1,161 @@
+"""`bind-an-audio deps`: hold dvc.yaml against the code, and with `--write` bring its `deps` and `params` in step.
+
+A stage depends on every file below `stages/` that its script imports, directly or not, and on every data file that a
+module names beside itself; a section of params.yaml counts where the code takes it from `load_params()` or a `Params`.
+The imports are read from the source (also those inside functions), nothing is run. Left out by rule are the rooms that
+cannot change an output, and an `__init__.py` that holds a docstring and nothing else:
+
+- `plumbing/`: progress bars, devices, the cluster, where caches lie.
+- `tracking/`: what MLflow and `metrics/machines.json` are told once a stage's outputs stand.
+- `params/`: it refuses values and alters none (a test compares); the values themselves stand in params.yaml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.formats.files import write_text
+from stages.params.schema import Params
+
+PIPELINE = Path("dvc.yaml")
+CHANGE_NO_OUTPUT = ("stages/plumbing/", "stages/tracking/", "stages/params/")
+NO_DATA = {".py", ".pyc"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare `--write`."""
+    parser.add_argument("--write", action="store_true", help="change dvc.yaml instead of failing where it is amiss")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print what dvc.yaml lacks and has too much.
+
+    Raises ValueError where there is something and it shall not be written, and where a stage cannot be checked.
+    """
+    text = PIPELINE.read_text(encoding="utf-8")
+    mended, changes = in_step(text)
+    print("\n".join(changes) or f"{PIPELINE} is in step with the code")
+    if mended != text and not arguments.write:
+        raise ValueError(f"{PIPELINE}: not in step with the code; run `bind-an-audio deps --write` and commit it")
+    if mended != text:
+        write_text(PIPELINE, mended)
+
+
+def in_step(text: str, root: Path = Path(".")) -> tuple[str, list[str]]:
+    """Return dvc.yaml's `text` with each stage's files and sections as the code has them, and one line a change.
+
+    Lists that are complete keep their lines; in the others, code stands first and sorted. Comments, other keys and
+    dependencies on data stay as they are. Raises ValueError for a stage whose command is no `python -m`, and for one
+    without a list that it needs.
+    """
+    lines, changes = text.splitlines(keepends=True), []
+    # From the last stage to the first: what is inserted must not move what is still to be read.
+    for stage, entry in reversed([*YAML().load(text)["stages"].items()]):
+        command = str(entry["cmd"]).split()
+        if command[:2] != ["python", "-m"]:
+            raise ValueError(f"{PIPELINE}: {stage}.cmd: {entry['cmd']}; must start with `python -m`")
+        code, sections = code_dependencies(command[2], root), sections_read(command[2], root)
+        deps, params = entry.get("deps") or [], entry.get("params") or []
+        missing = sections - {name.split(".")[0] for name in params}
+        wanted = {
+            "deps": sorted(code) + [name for name in deps if not name.startswith("stages/")],
+            "params": [name for name in params if name.split(".")[0] in sections] + sorted(missing),
+        }
+        for key in sorted(wanted, key=lambda key: -entry.lc.key(key)[0] if key in entry else 0):
+            here: Any = entry.get(key) or []
+            changes += [f"{stage}: {key}: remove - {name}" for name in here if name not in wanted[key]]
+            changes += [f"{stage}: {key}: add    - {name}" for name in wanted[key] if name not in here]
+            if set(here) != set(wanted[key]):
+                if not here or here.fa.flow_style():
+                    raise ValueError(f"{PIPELINE}: {stage}.{key}: no list of one entry a line; give it one entry")
+                _replace(lines, here, wanted[key])
+    return "".join(lines), sorted(changes)
+
+
+def _replace(lines: list[str], listed: Any, wanted: Sequence[str]) -> None:
+    """Let the lines of a YAML list hold `wanted`; a line that is kept takes its comment along."""
+    places = [listed.lc.item(number) for number in range(len(listed))]
+    kept = {name: lines[row] for name, (row, _) in zip(listed, places, strict=True)}
+    indent = " " * (places[0][1] - 2)
+    first, last = places[0][0], places[-1][0]
+    between = [line for row, line in enumerate(lines[first : last + 1], first) if row not in {row for row, _ in places}]
+    lines[first : last + 1] = [*between, *(kept.get(name, f"{indent}- {name}\n") for name in wanted)]
+
+
+def code_dependencies(module: str, root: Path = Path(".")) -> set[str]:
+    """Return the files, relative to `root`, that `python -m <module>` may execute or read, but for neutral rooms."""
+    found: set[str] = set()
+    waiting = [_module_file(module, root)]
+    while waiting:
+        file = waiting.pop()
+        if file is None or (name := file.relative_to(root).as_posix()) in found or name.startswith(CHANGE_NO_OUTPUT):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"), name)
+        if file.name == "__init__.py" and all(isinstance(statement, ast.Expr) for statement in tree.body):
+            continue
+        found.add(name)
+        found.update(path.relative_to(root).as_posix() for path in _data_files(tree, file.parent))
+        waiting += [_module_file(imported, root) for imported in imported_modules(tree, module_of(name))]
+    return found
+
+
+def sections_read(module: str, root: Path = Path(".")) -> set[str]:
+    """Return the sections of params.yaml that a stage's code takes from `load_params()` or from a `Params`."""
+    files = (root / name for name in code_dependencies(module, root) if name.endswith(".py"))
+    return {name for file in files for name in _sections_of(ast.parse(file.read_text(encoding="utf-8")))}
+
+
+def module_of(file: str) -> str:
+    """`stages/towers/clap.py` -> `stages.towers.clap`."""
+    return file.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
+
+
+def imported_modules(tree: ast.Module, importer: str) -> set[str]:
+    """Return dotted names below `stages` that may be modules: `from stages.towers import clap` gives both."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parent = importer.split(".")[: -node.level] if node.level else []
+            base = ".".join([*parent, *([node.module] if node.module else [])])
+            names.update((base, *(f"{base}.{alias.name}" for alias in node.names)))
+    stages = {name for name in names if name.split(".")[0] == "stages"}
+    # Importing a.b.c runs the packages a and a.b first.
+    return {".".join(name.split(".")[:length]) for name in stages for length in range(1, name.count(".") + 2)}
+
+
+def _module_file(module: str, root: Path) -> Path | None:
+    base = root.joinpath(*module.split("."))
+    return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
+
+
+def _data_files(tree: ast.Module, folder: Path) -> list[Path]:
+    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    beside = (path for path in folder.iterdir() if path.is_file() and path.suffix not in NO_DATA)
+    return [path for path in beside if path.name in words]
+
+
+def _sections_of(tree: ast.Module) -> set[str]:
+    nodes = list(ast.walk(tree))
+    assigned = [node.targets for node in nodes if isinstance(node, ast.Assign) and _is_load_params(node.value)]
+    holders = {target.id for targets in assigned for target in targets if isinstance(target, ast.Name)}
+    annotated = ((node.arg, node.annotation) for node in nodes if isinstance(node, ast.arg))
+    holders |= {name for name, kind in annotated if isinstance(kind, ast.Name) and kind.id == "Params"}
+    return {
+        node.attr
+        for node in nodes
+        if isinstance(node, ast.Attribute)
+        and node.attr in Params.model_fields
+        and (_is_load_params(node.value) or (isinstance(node.value, ast.Name) and node.value.id in holders))
+    }
+
+
+def _is_load_params(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_params"
