@@ -11,10 +11,12 @@ is dropped to "" for classifier-free guidance.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from stages.corpus.clips import accepted_clips, read_waveforms
+from stages.corpus.clips import accepted_clips, foundation_split, read_waveforms
 from stages.formats.files import replacing_folder, write_json
 from stages.params.models import PretrainedBackbone
 from stages.params.schema import load_params
@@ -44,7 +46,7 @@ def main() -> None:
     work = work_folder("backbone")
     codec = load_codec()
     clap, tokenizer = load_clap()
-    latents, context = encode_split("train", codec, clap, tokenizer)
+    latents, context = encode_split(split := foundation_split(), codec, clap, tokenizer)
     valid_latents, valid_context = encode_split("valid", codec, clap, tokenizer)
     with torch.no_grad():
         empty = clap.token_features(tokenizer([""]))[0]
@@ -79,7 +81,8 @@ def main() -> None:
     with replacing_folder(BACKBONE) as folder:
         unet.save_pretrained(folder)
     last = trained.curve[-1]
-    metrics = {name: round(last[name], 4) for name in last if name not in ("epoch", "updates")}
+    metrics: dict[str, Any] = {name: round(last[name], 4) for name in last if name not in ("epoch", "updates")}
+    metrics["trained_on"] = split
     metrics |= {"updates": schedule.updates, "parameters": sum(p.numel() for p in unet.parameters())}
     write_json("metrics/backbone.json", metrics)
     remove_work(work)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stages.corpus.clips import accepted_clips, read_waveforms
+from stages.corpus.clips import accepted_clips, foundation_split, read_waveforms
 from stages.formats.audio import HOP_LENGTH
 from stages.formats.files import replacing_folder, write_json
 from stages.params.models import Codec as CodecParams
@@ -44,7 +44,8 @@ def main() -> None:
         convert(params)
         return
     be_deterministic(params.seed)
-    waveforms, valid = (read_waveforms(accepted_clips(split)) for split in ("train", "valid"))
+    split = foundation_split()
+    waveforms, valid = (read_waveforms(accepted_clips(name)) for name in (split, "valid"))
     mels, valid_mels = mel_spectrogram(waveforms), mel_spectrogram(valid)
     work = work_folder("codec")
     vae = build_vae(params.vae)
@@ -58,7 +59,7 @@ def main() -> None:
     vocoder_run = train_vocoder(vocoder, waveforms, mels, decoded, params, work)
     with replacing_folder(CODEC) as folder:
         save_codec(folder, vae, vocoder_run.last, params.vocoder, latents, params.vae.latent_deviation)
-    metrics = report(valid_mels, vae, vocoder)
+    metrics = {**report(valid_mels, vae, vocoder), "trained_on": split}
     write_json("metrics/codec.json", metrics)
     remove_work(work)
     log_stage("codec", params, metrics, {"vae": vae_run.curve, "vocoder": vocoder_run.curve})

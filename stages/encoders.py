@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stages.corpus.clips import SPLITS, accepted_clips, heard_key, read_waveforms, seen_key, whole_key
+from stages.corpus.clips import SPLITS, accepted_clips, foundation_split, heard_key, read_waveforms, seen_key, whole_key
 from stages.evaluation.encoders_report import report_encoders, report_published
 from stages.formats.files import replacing_folder, write_json, write_tsv
 from stages.params.models import Encoders, PretrainedEncoders
@@ -59,7 +59,7 @@ def main() -> None:
         convert(params)
         return
     be_deterministic(params.seed)
-    rows = accepted_clips("train")
+    rows = accepted_clips(split := foundation_split())
     work = work_folder("encoders")
     waveforms = read_waveforms(rows)
     imagebind = train_imagebind(rows, waveforms, params, work)
@@ -67,9 +67,10 @@ def main() -> None:
         write_vocabulary(folder / "vocab.txt", word_pieces(row["caption"] for row in rows))
         clap = train_clap(rows, waveforms, Tokenizer(folder / "vocab.txt"), params, work)
         save_encoders(folder, imagebind.last, params.imagebind, clap.last, params.clap)
-    metrics, probes = report_encoders(
+    report, probes = report_encoders(
         load_imagebind(), *load_trained_clap(), {split: accepted_clips(split) for split in SPLITS}
     )
+    metrics = {**report, "trained_on": split}
     write_json("metrics/encoders.json", metrics)
     write_tsv("metrics/probes.tsv", probes, PROBE_COLUMNS)
     remove_work(work)

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stages.corpus.clips import accepted_clips, read_waveforms, whole_key
+from stages.corpus.clips import accepted_clips, foundation_split, read_waveforms, whole_key
 from stages.evaluation.retrieval import recall_at
 from stages.formats.files import replacing_folder, write_json
 from stages.judging.clap_scorer import CLAP, convert_scorer, load_scorer
@@ -49,7 +49,7 @@ def main() -> None:
     """Train both, write them, report their quality on real test clips."""
     params = load_params().judges
     be_deterministic(params.seed)
-    rows = accepted_clips("train")
+    rows = accepted_clips(split := foundation_split())
     sources = sorted({source for row in rows for source in row["sources"]})
     waveforms = read_waveforms(rows)
     mels = judge_mels(waveforms)
@@ -74,7 +74,7 @@ def main() -> None:
             save_file(classifier.last, folder / "classifier.safetensors")
             curves["classifier"] = classifier.curve
         write_json(folder / "config.json", config)
-    metrics = report(accepted_clips("test"))
+    metrics = {**report(accepted_clips("test")), "trained_on": split}
     write_json("metrics/judges.json", metrics)
     remove_work(work)
     log_stage("judges", params, metrics, curves)

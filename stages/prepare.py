@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.corpus.clips import FOUNDATION, SPLITS
 from stages.corpus.esc_captions import caption_of
 from stages.corpus.listing import Rejected
 from stages.corpus.readers import read_corpus
@@ -55,10 +56,10 @@ def main() -> None:
             rows = in_shards(folder, rows, prepare.shard_size)
         write_jsonl(folder / "metadata.jsonl", rows)
         write_jsonl(folder / "rejected.jsonl", sorted(rejected, key=lambda row: row["file"]))
-    print(f"{CORPUS}: {splits['train']} train, {splits['valid']} valid, {splits['test']} test clips")
+    print(f"{CORPUS}: {', '.join(f'{splits[split]} {split}' for split in (*SPLITS, FOUNDATION))} clips")
     for reason, count in counted(rejected):
         print(f"{CORPUS}/rejected.jsonl: {count} {reason}")
-    counts = {f"{split}_clips": splits[split] for split in ("train", "valid", "test")}
+    counts = {f"{split}_clips": splits[split] for split in (*SPLITS, FOUNDATION)}
     log_stage("prepare", prepare, counts | {f"rejected_{reason}": count for reason, count in counted(rejected)})
 
 

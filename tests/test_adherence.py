@@ -24,6 +24,7 @@ def clips():
         corpus="soundworld",
         folder="",
         clips=320,
+        foundation_clips=0,
         shard_size=0,
         clip_seconds=2.56,
         compositions=0.2,

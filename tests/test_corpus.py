@@ -31,6 +31,7 @@ def settings_for(corpus, folder, **changes):
         "corpus": corpus,
         "folder": str(folder),
         "clips": 0,
+        "foundation_clips": 0,
         "shard_size": 0,
         "clip_seconds": 1.28,
         "compositions": 0.0,

@@ -94,6 +94,13 @@ def test_a_wrong_value_gets_one_line_that_names_the_key(changed, key, value, wor
         assert word in text
 
 
+def test_recordings_have_no_foundation_to_make(tmp_path):
+    whole = yaml.safe_load((ROOT / "presets/esc10.yaml").read_text(encoding="utf-8"))
+    whole["prepare"]["foundation_clips"] = 7
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(whole))
+    assert "prepare: foundation_clips=7: corpus=esc10 has no foundation" in complaint(tmp_path / "params.yaml")
+
+
 def test_both_training_lengths_of_a_cannot_be_zero(changed, tmp_path):
     whole = yaml.safe_load(changed("train_a.stage_1.epochs", 0).read_text())
     whole["train_a"]["stage_2"]["epochs"] = 0

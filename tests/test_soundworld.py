@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from stages.corpus import soundworld_words as vocabulary
 from stages.corpus.reprogramming import held_out_pairs, joined_then, part_samples
 from stages.corpus.signals import at_level, centroid, generator, level, limited
-from stages.corpus.soundworld import HEARD, SOURCES, draw_attributes, draw_recordings, plan, soundworld
+from stages.corpus.soundworld import HEARD, SIZE_PITCH, SOURCES, draw_attributes, draw_recordings, plan, soundworld
 from stages.corpus.soundworld_captions import caption_of_one, caption_of_two, noun_phrase
+from stages.corpus.soundworld_sources import Draw
 from stages.params.data import Prepare
 
 
@@ -25,6 +26,7 @@ def prepare(**changes):
         "corpus": "soundworld",
         "folder": "data/raw/none",
         "clips": 240,
+        "foundation_clips": 0,
         "shard_size": 0,
         "clip_seconds": 2.56,
         "compositions": 0.25,
@@ -140,19 +142,42 @@ def test_planning_twice_as_many_clips_is_at_most_about_twice_the_work():
 
 
 def test_too_few_clips_to_compose_say_what_to_change():
-    with pytest.raises(ValueError, match=r"prepare\.clips=2"):
+    with pytest.raises(ValueError, match=r"prepare\.clips "):
         list(soundworld(prepare(clips=2, compositions=0.5)))
 
 
 @given(clips=st.integers(1, 60), compositions=st.sampled_from([0.0, 0.2]), seed=st.integers(0, 5))
 @settings(max_examples=15, deadline=None)
 def test_any_number_of_recordings_is_split_without_overlap(clips, compositions, seed):
-    recordings = draw_recordings(prepare(clips=clips, compositions=compositions, seed=seed), clips)
+    recordings = draw_recordings(seed, "some", clips, {"test": 0.2, "valid": 0.1, "train": 1.0})
     assert len({recording.name for recording in recordings}) == clips
     counts = Counter(recording.split for recording in recordings)
     assert counts["test"] == round(0.2 * clips)
     assert counts["valid"] == round(0.1 * clips)
     assert counts["train"] >= 1
+
+
+@given(clips=st.integers(64, 200), foundation=st.integers(1, 300), seed=st.integers(0, 5))
+@settings(max_examples=20, deadline=None)
+def test_a_foundation_has_recordings_of_its_own_and_moves_no_other_clip(clips, foundation, seed):
+    with_one = plan(prepare(clips=clips, foundation_clips=foundation, compositions=0.1, seed=seed))
+    assert [clip.id for clip in with_one] == sorted({clip.id for clip in with_one})
+    assert with_one[:clips] == plan(prepare(clips=clips, compositions=0.1, seed=seed))
+    added = with_one[clips:]
+    assert len(added) == foundation
+    assert {recording.split for clip in added for recording in clip.recordings} == {"foundation"}
+    theirs, ours = ({r.name for clip in part for r in clip.recordings} for part in (with_one[:clips], added))
+    assert not theirs & ours
+    held_out = held_out_pairs(list(SOURCES))
+    assert not any(frozenset(recording.source for recording in clip.recordings) in held_out for clip in added)
+
+
+def test_clips_of_a_foundation_are_made_like_others_and_leave_their_bytes():
+    small = prepare(clips=24, compositions=0.25, clip_seconds=1.28)
+    made = digest(soundworld(small.model_copy(update={"foundation_clips": 24})))
+    assert made[:24] == digest(soundworld(small))
+    assert {row["split"] for row, _ in made[24:]} == {"foundation"}
+    assert len({mark for _, mark in made}) == 48
 
 
 WORDS_OF: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -245,19 +270,15 @@ def test_half_of_the_captions_do_not_give_the_source_away(clips):
     assert 0.38 < telling / len(single) < 0.62
 
 
-def test_a_small_thing_sounds_about_an_octave_above_a_large_one(clips):
-    for source in SOURCES:
-        heights = {
-            size: np.mean(
-                [
-                    centroid(wave)
-                    for row, wave in clips
-                    if row["sources"] == [source] and row["attributes"].get("size") == size
-                ]
-            )
-            for size in ("small", "large")
-        }
-        assert 0.7 < heights["small"] - heights["large"] < 2.2, source
+@pytest.mark.parametrize("source", sorted(SOURCES))
+def test_a_small_thing_sounds_about_an_octave_above_a_large_one(source):
+    def height(size, timbre):
+        times = np.arange(0.1, 2.5, 0.4)
+        draw = Draw(40960, SIZE_PITCH[size], timbre, ring=1.0, brightness=1.0, rate=2.4, times=times)
+        return centroid(SOURCES[source](draw, generator(source, timbre)))
+
+    for timbre in (-1.0, 0.0, 1.0):
+        assert 0.7 < height("small", timbre) - height("large", timbre) < 2.2
 
 
 def test_joining_keeps_the_length_and_both_parts():

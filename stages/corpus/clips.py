@@ -16,6 +16,7 @@ CORPUS = Path("data/corpus")
 QUALITY = Path("data/quality")
 SEEN_ATTRIBUTES = ("size", "material", "scene")
 SPLITS = ("train", "valid", "test")
+FOUNDATION = "foundation"
 
 Row = dict[str, Any]
 Item = TypeVar("Item")
@@ -29,6 +30,12 @@ def accepted_clips(split: str | None = None) -> list[Row]:
     pairs = accepted_pairs(split)
     corpus = {row["id"]: row for row in read_jsonl(CORPUS / "metadata.jsonl")}
     return [corpus[pair["id"]] | pair for pair in pairs]
+
+
+def foundation_split() -> str:
+    """What encoders, judges, codec and backbone learn from: `foundation` where accepted pairs have it, else `train`."""
+    pairs = iterate_jsonl(QUALITY / "accepted.jsonl")
+    return FOUNDATION if any(pair["split"] == FOUNDATION for pair in pairs) else "train"
 
 
 def iterate_accepted_clips(split: str) -> Iterator[Row]:

@@ -5,6 +5,9 @@ its *takes* differ in the attributes that captions name. All takes of one record
 never shares its thing with training. An attribute that a caption does not name stays at a middle value and is
 missing from `attributes`: what the caption says is the whole truth.
 
+Beside train, valid and test stands `foundation`, as large as wanted: what towers, judges, codec and backbone learn from
+where it is there, as published ones learned from other and more data than an experiment has.
+
 Seen: the source itself, `size` (small | large: pitch), `material` (metal | wood: decay and brightness), `scene`
 (outdoor | indoor: dry or reverberant). Heard only: `pace` (slow | fast: events or swells a second), `loudness`
 (quiet | loud), `envelope` (steady | fading | growing), `count` (once | twice | three, for events). Two sources in a
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from stages.corpus import soundworld_sources as models
+from stages.corpus.clips import FOUNDATION
 from stages.corpus.reprogramming import held_out_pairs, joined_then, mixed_while, part_samples
 from stages.corpus.signals import Waveform, at_level, centroid, generator, limited, ramped, reverberated
 from stages.corpus.soundworld_captions import MAX_WORDS, MIN_WORDS, caption_of_one, caption_of_two, noun_phrase
@@ -88,22 +92,29 @@ def soundworld(prepare: Prepare) -> Iterator[tuple[dict[str, Any], Waveform]]:
 
 
 def plan(prepare: Prepare) -> list[Planned]:
-    """List the clips to make, ordered by id: takes of recordings, then compositions.
+    """List the clips to make, ordered by id: the experiment's `prepare.clips`, then `prepare.foundation_clips`.
 
-    Every other composition of the test split joins a held-out pair of sources where the split has both; no other
-    clip does. The time that this takes grows with the number of clips and no faster.
+    Each of both consists of takes of its own recordings, then of compositions. Every other composition of the test
+    split joins a held-out pair of sources where the split has both; no other clip does. The time that this takes grows
+    with the number of clips and no faster.
 
     Raises ValueError where there are too few recordings to join two.
     """
-    joined = round(prepare.clips * prepare.compositions)
-    single = prepare.clips - joined
-    takes = max(1, min(TAKES, single // (4 * len(SOURCES))))
-    recordings = draw_recordings(prepare, -(-single // takes))
-    parts = [(recordings[number // takes],) for number in range(single)]
+    shares = {"test": prepare.test_share, "valid": prepare.valid_share, "train": 1.0}
     return [
-        Planned(f"soundworld-{number:05d}", part)
-        for number, part in enumerate([*parts, *_compositions(prepare, recordings, joined)])
+        *_part(prepare, "soundworld", prepare.clips, shares),
+        *_part(prepare, "soundworld-foundation", prepare.foundation_clips, {FOUNDATION: 1.0}),
     ]
+
+
+def _part(prepare: Prepare, name: str, clips: int, shares: dict[str, float]) -> Iterator[Planned]:
+    joined = round(clips * prepare.compositions)
+    single = clips - joined
+    takes = max(1, min(TAKES, single // (4 * len(SOURCES))))
+    recordings = draw_recordings(prepare.seed, name, -(-single // takes), shares)
+    alone = [(recordings[number // takes],) for number in range(single)]
+    for number, part in enumerate([*alone, *_compositions(prepare.seed, name, recordings, joined, shares)]):
+        yield Planned(f"{name}-{number:05d}", part)
 
 
 def make(planned: Planned, prepare: Prepare) -> tuple[dict[str, Any], Waveform]:
@@ -118,8 +129,8 @@ def make(planned: Planned, prepare: Prepare) -> tuple[dict[str, Any], Waveform]:
     return row, np.clip(wave + 10 ** (ROOM_TONE / 20) * tone, -0.99, 0.99)
 
 
-def draw_recordings(prepare: Prepare, count: int) -> list[Recording]:
-    """Draw `count` recordings, all sources in turn; the first of them make up test, the next valid, the rest train.
+def draw_recordings(seed: int, name: str, count: int, shares: dict[str, float]) -> list[Recording]:
+    """Draw `count` recordings, all sources in turn, the splits of `shares` one after the other.
 
     Sources are equally frequent in each split up to one recording, as far as `count` reaches.
     """
@@ -127,20 +138,23 @@ def draw_recordings(prepare: Prepare, count: int) -> list[Recording]:
     recordings = []
     for number in range(count):
         turn, place = divmod(number, len(names))
-        source = names[generator(prepare.seed, "order", turn).permutation(len(names))[place]]
-        rng = generator(prepare.seed, "recording", source, turn)
+        source = names[generator(seed, name, "order", turn).permutation(len(names))[place]]
+        rng = generator(seed, name, "recording", source, turn)
         pitch, timbre = 2 ** rng.uniform(-0.12, 0.12), rng.uniform(-1, 1)
-        split = _split(number, count, prepare)
-        recordings.append(Recording(f"{source}-{turn:03d}", source, split, pitch, timbre))
+        split = _split(number, count, shares)
+        recordings.append(Recording(f"{name}-{source}-{turn:03d}", source, split, pitch, timbre))
     return recordings
 
 
-def _split(number: int, count: int, prepare: Prepare) -> str:
-    test, valid = round(prepare.test_share * count), round(prepare.valid_share * count)
-    return "test" if number < test else "valid" if number < test + valid else "train"
+def _split(number: int, count: int, shares: dict[str, float]) -> str:
+    """Where the `number`th of `count` lies; the last split takes the rest."""
+    ends = itertools.accumulate(round(share * count) for share in shares.values())
+    return next(split for split, end in zip(shares, ends, strict=True) if number < end)
 
 
-def _compositions(prepare: Prepare, recordings: list[Recording], count: int) -> Iterator[tuple[Recording, Recording]]:
+def _compositions(
+    seed: int, name: str, recordings: list[Recording], count: int, shares: dict[str, float]
+) -> Iterator[tuple[Recording, Recording]]:
     """Draw `count` pairs of recordings of one split and different sources, all pairs of sources alike."""
     by_source: dict[tuple[str, str], list[Recording]] = defaultdict(list)
     for recording in recordings:
@@ -148,20 +162,20 @@ def _compositions(prepare: Prepare, recordings: list[Recording], count: int) -> 
     held_out = held_out_pairs(list(SOURCES))
     possible: dict[tuple[str, bool], list[tuple[str, str]]] = defaultdict(list)
     for first, second in itertools.combinations(sorted(SOURCES), 2):
-        for split in ("train", "valid", "test"):
+        for split in shares:
             if (split, first) in by_source and (split, second) in by_source:
                 possible[split, frozenset((first, second)) in held_out].append((first, second))
     for number in range(count):
-        rng = generator(prepare.seed, "composition", number)
-        split = _split(number, count, prepare)
+        rng = generator(seed, name, "composition", number)
+        split = _split(number, count, shares)
         if not possible[split, False]:
-            split = "train"
+            split = list(shares)[-1]
         pairs = possible[split, True] if split == "test" and number % 2 else []
         pairs = pairs or possible[split, False]
         if not pairs:
+            key = "foundation_clips" if split == FOUNDATION else "clips"
             raise ValueError(
-                f"prepare.clips={prepare.clips} makes too few recordings to join two of them; raise it or set "
-                "prepare.compositions: 0"
+                f"prepare.{key} makes too few recordings to join two of them; raise it or set prepare.compositions: 0"
             )
         sources = rng.permutation(pairs[int(rng.integers(len(pairs)))])
         choices = [by_source[split, str(source)] for source in sources]

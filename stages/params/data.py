@@ -17,6 +17,7 @@ class Prepare(Section):
     corpus: Literal["soundworld", "audiofolder", "esc10", "esc50", "audiocaps", "clotho", "wavcaps"]
     folder: str
     clips: Annotated[int, Field(ge=0)]
+    foundation_clips: Annotated[int, Field(ge=0)]
     shard_size: Annotated[int, Field(ge=0)]
     clip_seconds: Positive
     compositions: Share
@@ -39,6 +40,10 @@ class Prepare(Section):
             )
         if self.corpus == "soundworld" and self.clips < 1:
             raise ValueError("clips=0 means 'all', which soundworld has no end of; name a number")
+        if self.corpus != "soundworld" and self.foundation_clips:
+            raise ValueError(
+                f"foundation_clips={self.foundation_clips}: corpus={self.corpus} has no foundation split; set it to 0"
+            )
         return self
 
 
