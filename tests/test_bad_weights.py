@@ -16,9 +16,9 @@ from torch import Tensor
 from stages.full_size.weights import BIGVGAN
 from stages.published.diffusers_names import read_unet, read_vae
 from stages.published.encoders import read_text_tower
-from stages.published.fitting import without_prefix
 from stages.published.make_an_audio import read_make_an_audio
 from stages.synthesis.bigvgan import read_generator
+from stages.weights.fitting import without_prefix
 from tests.test_pretrained import make_an_audio_state
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -20,13 +20,13 @@ from safetensors.torch import load_file, save_file
 from stages.published.diffusers_names import read_unet, read_vae
 from stages.published.encoders import convert_encoders, read_text_tower
 from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
-from stages.published.reading import read_weights
 from stages.published.synthesis import convert_codec, convert_unet, read_options, read_vocoder
 from stages.synthesis.bigvgan import read_generator
 from stages.synthesis.codec import load_codec
 from stages.synthesis.unet import load_unet
 from stages.towers import imagebind as ib
 from stages.towers.store import load_clap, load_imagebind, load_imagebind_audio
+from stages.weights.reading import read_weights
 from tests.golden_weights import drawn_weights
 from tests.test_towers import published_imagebind
 

@@ -18,11 +18,11 @@ from safetensors.torch import load_file
 from stages.params.models import ImageBindSize, TowerSize
 from stages.params.schema import load_params
 from stages.published.encoders import imagebind_weights, read_text_tower
-from stages.published.fitting import without_prefix
 from stages.towers import imagebind as ib
 from stages.towers.clap import Clap, TextTower, Tokenizer, token_counts, word_pieces, write_vocabulary
 from stages.towers.contrastive import contrastive_loss, equal_pairs, hard_partners, key_codes, with_hard_partners
 from stages.towers.store import load_imagebind, load_trained_clap, save_encoders
+from stages.weights.fitting import without_prefix
 from tests.golden_weights import imagebind_weights_and_config
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 
 from stages.params.models import Backbone, Schedule
 from stages.published.diffusers_names import read_unet, unet_config
-from stages.published.fitting import without_prefix
 from stages.synthesis.unet import build_unet
+from stages.weights.fitting import without_prefix
 from tests.golden_weights import digest, drawn_weights
 from tests.latent_diffusion import unet_shapes
 

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from stages.params.models import Vae
 from stages.published.diffusers_names import read_vae
-from stages.published.fitting import without_prefix
 from stages.synthesis.codec import Codec
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
+from stages.weights.fitting import without_prefix
 from tests.golden_weights import drawn_weights
 from tests.latent_diffusion import vae_shapes
 

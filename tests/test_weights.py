@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from stages.commands import main as commands
+from stages.full_size import catalogue
+from stages.full_size.catalogue import Published, needed, verified
+from stages.full_size.download import download
 from stages.params.schema import load_params
-from stages.published import catalogue
-from stages.published.catalogue import Published, needed, verified
-from stages.published.download import download
 
 ROOT = Path(__file__).parent.parent
 CONTENT = bytes(range(256)) * 20_000

@@ -5,7 +5,7 @@ module names beside itself; a section of params.yaml counts where the code takes
 The imports are read from the source (also those inside functions), nothing is run. Left out by rule are the rooms that
 cannot change an output, and an `__init__.py` that holds a docstring and nothing else:
 
-- `plumbing/`: progress bars, devices, the cluster, where caches lie.
+- `plumbing/`: progress bars, devices, the cluster, how a program starts and fails.
 - `tracking/`: what MLflow and `metrics/machines.json` are told once a stage's outputs stand.
 - `params/`: it refuses values and alters none (a test compares); the values themselves stand in params.yaml.
 """

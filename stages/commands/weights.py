@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from stages.full_size.catalogue import Published, needed, verified
+from stages.full_size.download import download
 from stages.params.schema import load_params
-from stages.published.catalogue import Published, needed, verified
-from stages.published.download import download
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,1 +1,1 @@
-"""The published sizes rehearsed and measured with random weights; no stage imports this."""
+"""What surrounds the full size: published weights fetched, sizes rehearsed and measured; no stage imports this."""

@@ -12,12 +12,12 @@ from stages.full_size.stand_ins import SHAPES
 from stages.full_size.weights import BERT_BASE, BIGVGAN, CONTEXT_DIM
 from stages.params.schema import load_params
 from stages.published.diffusers_names import unet_config, vae_config
-from stages.published.fitting import without_prefix
 from stages.published.make_an_audio import UNET, VAE
 from stages.synthesis.bigvgan import BigVGAN
 from stages.synthesis.codec import Codec
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower
+from stages.weights.fitting import without_prefix
 
 HEADS, COLUMNS, TOKENS, EMBEDDING_DIM = 8, 78, 77, 1024
 

@@ -1,1 +1,1 @@
-"""Published checkpoints: what there is, how to fetch it, and how each becomes this project's networks."""
+"""Published checkpoints: how each becomes this project's networks, under the names that they have here."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stages.published.fitting import load_exactly, shape_of
+from stages.weights.fitting import load_exactly, shape_of
 
 OUTSIDE_BLOCKS = {
     "time_embed.0.": "time_embedding.linear_1.",

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from stages.formats.files import write_json
 from stages.params.models import ImageBindSize
-from stages.published.fitting import fitted, load_exactly, shape_of, without_prefix
 from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
-from stages.published.reading import read_weights
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower, Tokenizer, bert_config
 from stages.towers.laion_clap import CHECKPOINT_FOLDER, find_laion_clap, read_laion_weights, read_roberta_tower
 from stages.towers.roberta import TOKENIZER_FOLDER, copy_roberta_tokenizer
 from stages.towers.store import CONDITIONING
+from stages.weights.fitting import fitted, load_exactly, shape_of, without_prefix
+from stages.weights.reading import read_weights
 
 IMAGEBIND_CHECKPOINT = "imagebind_huge.pth"
 VOCABULARY = "bert-base-uncased/vocab.txt"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from stages.published.fitting import some, without_prefix
-from stages.published.reading import only_one, read_weights
+from stages.weights.fitting import some, without_prefix
+from stages.weights.reading import only_one, read_weights
 
 CHECKPOINTS = ("maa1_full.ckpt", "maa1_caps.ckpt")
 UNET = "model.diffusion_model."

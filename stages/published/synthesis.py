@@ -10,10 +10,10 @@ from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE
 from stages.params.models import GeneratorOptions
 from stages.published.diffusers_names import read_unet, read_vae
 from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
-from stages.published.reading import read_weights
 from stages.synthesis.bigvgan import BigVGAN, read_generator
 from stages.synthesis.codec import write_codec
 from stages.synthesis.mel import MEL_BANDS
+from stages.weights.reading import read_weights
 
 OPTIONS, GENERATOR = "bigvgan/args.yml", "bigvgan/best_netG.pt"
 

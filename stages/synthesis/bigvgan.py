@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stages.params.models import GeneratorOptions, Vocoder
-from stages.published.fitting import load_exactly
 from stages.synthesis.mel import MEL_BANDS
+from stages.weights.fitting import load_exactly
 
 
 def options_of(size: Vocoder) -> GeneratorOptions:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.params.models import ClapSize
-from stages.published.fitting import shape_of
+from stages.weights.fitting import shape_of
 
 TEXT_TOKENS = 77
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

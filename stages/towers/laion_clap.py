@@ -1,7 +1,7 @@
 """LAION-CLAP (Wu et al. 2023) through the package `laion-clap`, from local files alone.
 
 The package's `__init__` fetches tokenizers when it is imported, and its loader runs what is in a checkpoint. So its
-model's module is imported here without it, weights are read by `stages/published/`, and the tokenizer comes from a
+model's module is imported here without it, weights are read by `stages/weights/`, and the tokenizer comes from a
 folder. Checkpoints without fusion are read, see `CHECKPOINTS`.
 """
 
@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stages.published.fitting import load_exactly, without_prefix
-from stages.published.reading import only_one, read_weights
 from stages.towers.clap import bert_config
 from stages.towers.packages import import_without_init
 from stages.towers.roberta import PADDING, ROBERTA, RobertaTower
+from stages.weights.fitting import load_exactly, without_prefix
+from stages.weights.reading import only_one, read_weights
 
 SAMPLE_RATE = 48_000
 SAMPLES = 480_000

@@ -8,8 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from stages.full_size.catalogue import Published, sha256
 from stages.plumbing.progress import progress
-from stages.published.catalogue import Published, sha256
 
 PIECE = 1 << 20
 TIMEOUT_SECONDS = 30

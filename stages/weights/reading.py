@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from stages.published.fitting import some
-from stages.published.pickles import read_pickle
+from stages.weights.fitting import some
+from stages.weights.pickles import read_pickle
 
 
 def read_weights(path: str | Path, within: Sequence[str] = ()) -> dict[str, Tensor]:
