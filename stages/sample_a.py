@@ -9,7 +9,7 @@ Runtime: about 40 s for 64 captions, 3 takes and 20 steps on 2 cores.
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from stages.embedding.embeddings import load_embeddings
 from stages.experiments.experiment_a import load_experiment_a
@@ -22,11 +22,12 @@ from stages.tracking.stage_runs import log_stage
 
 def main() -> None:
     """Sample experiment A."""
-    torch.use_deterministic_algorithms(True)
     params, data, network = load_params().sample, load_embeddings("test"), load_experiment_a().to(device())
-    with torch.no_grad():
-        context = network.context(data.text.to(device()), data.image.to(device())).cpu()
-    systems = at_both_scales("experiment_a", context, params.guidance_scale)
+
+    def contexts(places: list[int]) -> Tensor:
+        return network.context(data.text[places].to(device()), data.image[places].to(device()))
+
+    systems = at_both_scales("experiment_a", contexts, params)
     counts = write_samples("a", systems, network.unet, data, params)
     log_stage("sample_a", params, counts)
 

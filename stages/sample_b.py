@@ -9,7 +9,7 @@ Runtime: about 40 s for 64 captions, 3 takes and 20 steps on 2 cores.
 
 from __future__ import annotations
 
-import torch
+from torch import Tensor
 
 from stages.embedding.embeddings import load_embeddings
 from stages.experiments.experiment_b import load_experiment_b
@@ -23,11 +23,12 @@ from stages.tracking.stage_runs import log_stage
 
 def main() -> None:
     """Sample experiment B."""
-    torch.use_deterministic_algorithms(True)
     params, data, network = load_params().sample, load_embeddings("test"), load_experiment_b().to(device())
-    with torch.no_grad():
-        context = network.context(data.text.to(device()), data.image.to(device())).cpu()
-    systems = at_both_scales("experiment_b", context, params.guidance_scale)
+
+    def contexts(places: list[int]) -> Tensor:
+        return network.context(data.text[places].to(device()), data.image[places].to(device()))
+
+    systems = at_both_scales("experiment_b", contexts, params)
     counts = write_samples("b", systems, load_unet(), data, params)
     log_stage("sample_b", params, counts)
 

@@ -12,7 +12,7 @@ of "" at guidance 1.
 from __future__ import annotations
 
 from stages.embedding.embeddings import load_embeddings
-from stages.experiments.sampling import at_both_scales, write_samples
+from stages.experiments.sampling import System, at_both_scales, write_samples
 from stages.params.schema import load_params
 from stages.plumbing.running import run
 from stages.synthesis.unet import load_unet
@@ -22,9 +22,14 @@ from stages.tracking.stage_runs import log_stage
 def main() -> None:
     """Sample codec, reference and floor."""
     params, data = load_params().sample, load_embeddings("test")
-    systems = at_both_scales("reference", data.clap_tokens, params.guidance_scale)
-    systems += [("floor", data.empty_tokens.expand_as(data.clap_tokens), 1.0)]
-    counts = write_samples("references", systems, load_unet(), data, params, round_trip=True)
+    systems = [
+        System("codec", None, 1.0, takes=1),
+        *at_both_scales("reference", lambda places: data.clap_tokens[places], params),
+        System(
+            "floor", lambda places: data.empty_tokens.repeat(len(places), 1, 1), 1.0, params.clips_per_caption_unguided
+        ),
+    ]
+    counts = write_samples("references", systems, load_unet(), data, params)
     log_stage("sample_references", params, counts)
 
 

@@ -21,7 +21,7 @@ from stages.embedding.embeddings import Embeddings, load_embeddings
 from stages.experiments.experiment_a import EXPERIMENT_A, ExperimentA
 from stages.experiments.fusion import save_experiment
 from stages.formats.files import replacing_folder, write_json, write_tsv
-from stages.params.experiments import AStage, TrainA
+from stages.params.experiments import TrainA
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
@@ -55,10 +55,7 @@ def main() -> None:
     network.to(device())
     references = reference_losses(unet, valid)
     work = work_folder("train_a")
-    runs = [
-        train_stage("train_a_stage_1", network, data, valid, params, params.stage_1, 0.0, work),
-        train_stage("train_a_stage_2", network, data, valid, params, params.stage_2, params.caption_dropout, work),
-    ]
+    runs = [train_stage(number, network, data, valid, params, work) for number in (1, 2)]
     curve = joined_curve(runs)
     best_run = min((trained for trained, _ in runs if trained.curve), key=lambda t: min(r[CRITERION] for r in t.curve))
     with replacing_folder(EXPERIMENT_A) as folder:
@@ -92,18 +89,12 @@ def reference_losses(unet: nn.Module, valid: Embeddings) -> dict[str, float]:
 
 
 def train_stage(
-    name: str,
-    network: ExperimentA,
-    data: Embeddings,
-    valid: Embeddings,
-    params: TrainA,
-    stage: AStage,
-    caption_dropout: float,
-    work: Path,
+    number: int, network: ExperimentA, data: Embeddings, valid: Embeddings, params: TrainA, work: Path
 ) -> tuple[Trained, float]:
-    """Train one stage; stage 1, the one without dropout, leaves the U-Net frozen. Returns the teraflops an update."""
-    unet = network.unet
-    unet.requires_grad_(caption_dropout > 0)
+    """Train stage 1, which leaves the U-Net frozen and drops no context, or 2. Returns the teraflops an update, too."""
+    name, unet = f"train_a_stage_{number}", network.unet
+    stage, caption_dropout = (params.stage_1, 0.0) if number == 1 else (params.stage_2, params.caption_dropout)
+    unet.requires_grad_(number == 2)
     per_epoch = max(1, len(data.ids) // params.batch_size)
 
     def loss(update: int) -> Tensor:

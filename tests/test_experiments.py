@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import save_file
 from torch import nn
 
-from stages.embedding.embeddings import load_embeddings, write_embeddings
+from stages.embedding.embeddings import Embeddings, load_embeddings, write_embeddings
 from stages.experiments.experiment_a import ContextProjection, ExperimentA, load_experiment_a
 from stages.experiments.experiment_b import (
     ExperimentB,
@@ -21,8 +21,11 @@ from stages.experiments.experiment_b import (
     load_experiment_b,
 )
 from stages.experiments.fusion import Fusion, save_experiment
+from stages.experiments.sampling import at_both_scales
 from stages.params.experiments import LossWeights
+from stages.params.schema import load_params
 from stages.synthesis.unet import build_unet
+from stages.train_a import train_stage
 from tests.test_unet import SMALL as SMALL_UNET
 
 ROOT = Path(__file__).parent.parent
@@ -163,3 +166,38 @@ def test_embeddings_written_in_batches_are_the_file_that_the_library_writes_at_o
     assert torch.equal(part.latents, whole["latents"][[3, 1]])
     assert torch.equal(part.clap_lengths, torch.tensor([2, 9]))
     assert torch.equal(part.empty_tokens, empty_tokens)
+
+
+def test_each_stage_of_a_trains_what_it_says_whatever_the_share_of_dropped_captions(tmp_path):
+    torch.manual_seed(0)
+    data = Embeddings(
+        ids=[f"clip-{number}" for number in range(6)],
+        text=torch.randn(6, 8),
+        image=torch.randn(6, 8),
+        clap_tokens=torch.randn(6, 7, 6),
+        clap_lengths=torch.full((6,), 5),
+        latents=torch.randn(6, 4, 10, 8),
+        empty_tokens=torch.randn(7, 6),
+    )
+    params = load_params(ROOT / "presets/smoke.yaml").train_a
+    stage = params.stage_1.model_copy(update={"epochs": 1})
+    config = {"fusion": "mean", "embedding_dim": 8, "context_dim": 6, "context_tokens": 1, "length": 7}
+    for dropout in (0.0, 0.3):
+        given = params.model_copy(
+            update={"caption_dropout": dropout, "batch_size": 3, "stage_1": stage, "stage_2": stage}
+        )
+        network = ExperimentA(config, build_unet(SMALL_UNET, latent_channels=4, context_dim=6))
+        for number, trains in ((1, False), (2, True)):
+            before = {name: weight.clone() for name, weight in network.state_dict().items()}
+            train_stage(number, network, data, data, given, tmp_path / f"{dropout}-{number}")
+            changed = {name for name, weight in network.state_dict().items() if not torch.equal(weight, before[name])}
+            assert any(name.startswith("projection.") for name in changed)
+            assert any(name.startswith("unet.") for name in changed) == trains, (dropout, number)
+
+
+def test_at_guidance_1_a_system_still_has_all_its_takes():
+    sample = load_params(ROOT / "presets/smoke.yaml").sample
+    values = {"guidance_scale": 1.0, "clips_per_caption": 3, "clips_per_caption_unguided": 1}
+    guided, unguided = at_both_scales("experiment_a", lambda places: torch.ones(1), sample.model_copy(update=values))
+    assert (guided.takes, unguided.takes) == (3, 1)
+    assert (guided.guidance_scale, unguided.guidance_scale) == (1.0, 1.0)

@@ -202,3 +202,23 @@ def test_confusions_are_of_clips_of_one_source_by_the_judges_highest_logit():
     expected = [{"actual": "bell", "predicted": "rain"}, {"actual": "rain", "predicted": "rain"}]
     assert confusion_rows(clips, judges) == expected
     assert confusion_rows(clips, Judges(clap, None, [], {})) == []
+
+
+@pytest.mark.parametrize("seconds", [1.28, 2.56, 4.096, 4.1, 5.0, 10.0, 31.0])
+def test_the_judges_hear_every_moment_of_a_clip_equally(seconds):
+    samples = round(seconds * 16_000)
+    heard = []
+    for place in torch.linspace(0.01 * samples, 0.98 * samples, 60).long().tolist():
+        click = torch.zeros(1, samples)
+        click[0, place] = 1.0
+        heard.append(float((10 ** judge_mels(click) - 1e-3).sum()))
+    assert min(heard) > 0.4 * max(heard)
+
+
+@pytest.mark.parametrize("seconds", [5.0, 10.0])
+def test_a_long_clip_is_as_loud_to_the_judges_as_a_short_one(seconds):
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(1, round(seconds * 16_000), generator=generator)
+    assert float(judge_mels(noise).mean()) == pytest.approx(float(judge_mels(noise[:, :40_960]).mean()), abs=0.1)
+    tone = 0.5 * torch.sin(torch.arange(noise.shape[1]) * 0.4)[None]
+    assert float(judge_mels(tone).amax()) == pytest.approx(float(judge_mels(tone[:, :40_960]).amax()), abs=0.1)

@@ -5,7 +5,8 @@ A take's starting noise depends on the caption's id and the take alone, so all s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
@@ -26,22 +27,36 @@ from stages.training.determinism import derive_seed
 
 SAMPLES = Path("data/samples")
 BATCH = 32
-# Name, contexts `[N, T, C]` of the split's captions, guidance scale.
-System = tuple[str, Tensor, float]
 
 
-def at_both_scales(name: str, context: Tensor, guidance_scale: float) -> list[System]:
+@dataclass(frozen=True)
+class System:
+    """What is sampled under one name: the contexts `[B, T, C]` of rows by their places `[B]`, `takes` clips a row.
+
+    Without contexts the real clips' own latents are decoded, which no generator can surpass.
+    """
+
+    name: str
+    contexts: Callable[[list[int]], Tensor] | None
+    guidance_scale: float
+    takes: int
+
+
+def at_both_scales(name: str, contexts: Callable[[list[int]], Tensor], params: Sample) -> list[System]:
     """A system at its guidance scale and, as `<name>_guidance_1`, without guidance."""
-    return [(name, context, guidance_scale), (f"{name}_guidance_1", context, 1.0)]
+    return [
+        System(name, contexts, params.guidance_scale, params.clips_per_caption),
+        System(f"{name}_guidance_1", contexts, 1.0, params.clips_per_caption_unguided),
+    ]
 
 
+@torch.no_grad()
 def write_samples(
-    group: str, systems: Sequence[System], unet: nn.Module, data: Embeddings, params: Sample, round_trip: bool = False
-) -> dict[str, float]:
+    group: str, systems: Sequence[System], unet: nn.Module, data: Embeddings, params: Sample
+) -> dict[str, int]:
     """Write `data/samples/<group>/<system>/` (FLAC + metadata.jsonl); return each system's number of clips.
 
-    With `round_trip` the system `codec` is among them: the real clips' own latents, decoded, which no generator can
-    surpass. `unet` is moved to the device.
+    `unet` is moved to the device.
     """
     torch.use_deterministic_algorithms(True)
     codec = load_codec().to(device())
@@ -49,43 +64,41 @@ def write_samples(
     pairs = {row["id"]: row for row in accepted_pairs("test")}
     rows = [pairs[item] for item in data.ids]
     chosen = spread(range(len(rows)), params.captions or len(rows))
-
-    def denoised(takes: list[tuple[int, int]], context: Tensor, guidance_scale: float) -> Tensor:
-        return sample_latents(
-            unet,
-            context[[index for index, _ in takes]],
-            data.empty_tokens,
-            seeds=[derive_seed(params.seed, data.ids[index], take) for index, take in takes],
-            latent_shape=tuple(data.latents.shape[1:]),
-            sampler=params.sampler,
-            steps=params.steps,
-            guidance_scale=guidance_scale,
-        )
-
     counts = {}
     with replacing_folder(SAMPLES / group) as folder:
-        for system, context, guidance_scale in [*([("codec", None, 1.0)] if round_trip else []), *systems]:
-            takes = params.clips_per_caption if guidance_scale > 1 else params.clips_per_caption_unguided
-            wanted = [(index, take) for index in chosen for take in range(1 if context is None else takes)]
+        for system in systems:
+            wanted = [(place, take) for place in chosen for take in range(system.takes)]
             written: list[Row] = []
-            for batch in progress(in_batches(wanted, BATCH), system, -(-len(wanted) // BATCH)):
-                real = data.latents[[index for index, _ in batch]]
-                latents = real if context is None else denoised(batch, context, guidance_scale)
-                written += write_clips(folder / system, rows, batch, codec.decode(latents), guidance_scale)
-            write_jsonl(folder / system / "metadata.jsonl", written)
-            counts[f"{system}_clips"] = float(len(written))
+            for batch in progress(in_batches(wanted, BATCH), system.name, -(-len(wanted) // BATCH)):
+                places = [place for place, _ in batch]
+                latents = data.latents[places]
+                if system.contexts is not None:
+                    latents = sample_latents(
+                        unet,
+                        system.contexts(places),
+                        data.empty_tokens,
+                        seeds=[derive_seed(params.seed, data.ids[place], take) for place, take in batch],
+                        latent_shape=tuple(latents.shape[1:]),
+                        sampler=params.sampler,
+                        steps=params.steps,
+                        guidance_scale=system.guidance_scale,
+                    )
+                written += write_clips(folder / system.name, rows, batch, codec.decode(latents), system.guidance_scale)
+            write_jsonl(folder / system.name / "metadata.jsonl", written)
+            counts[f"{system.name}_clips"] = len(written)
     return counts
 
 
 def write_clips(
     folder: Path, rows: list[Row], takes: list[tuple[int, int]], waveforms: Tensor, guidance_scale: float
 ) -> list[Row]:
-    """Write waveforms `[B, samples]` as 16-bit FLAC; return their metadata. A take is (index of its row, number)."""
+    """Write waveforms `[B, samples]` as 16-bit FLAC and return their rows; a take is a place in `rows` and a number."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for (index, take), waveform in zip(takes, waveforms, strict=True):
-        name = f"{rows[index]['id']}_{take}.flac"
+    for (place, take), waveform in zip(takes, waveforms, strict=True):
+        row = rows[place]
+        name = f"{row['id']}_{take}.flac"
         soundfile.write(folder / name, waveform.clamp(-1, 1).numpy(), SAMPLE_RATE, subtype="PCM_16")
-        caption = {"id": rows[index]["id"], "take": take, "caption": rows[index]["caption"]}
+        caption = {"id": row["id"], "take": take, "caption": row["caption"]}
         written.append({"file_name": name, **caption, "guidance_scale": guidance_scale})
     return written

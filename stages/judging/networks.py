@@ -15,25 +15,30 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import read_json
 
 JUDGES = Path("models/judges")
 MEL_BINS = 64
 FRAMES = 256
+WINDOW = 512
 # Added to the power of every band, some 70 dB under full scale: what is fainter is not heard and not judged.
 POWER_FLOOR = 1e-3
 BLURS = ((1, 1), (1, 3), (3, 1), (3, 3), (5, 3), (5, 5), (9, 5))  # frames, mels
 
 
 def judge_mels(waveforms: Tensor) -> Tensor:
-    """Log mels `[B, 256, 64]` of waveforms `[B, samples]` at 16 kHz: 256 frames whatever the length."""
+    """Log mels `[B, 256, 64]` of waveforms `[B, samples]` at 16 kHz: 256 frames whatever the length.
+
+    In a long clip a frame is the mean power of several windows, which overlap by half or more: all of it is heard.
+    """
     import torchaudio
 
-    hop = waveforms.shape[1] // FRAMES
-    mel = torchaudio.transforms.MelSpectrogram(
-        16_000, n_fft=512, win_length=max(512, hop) if hop <= 512 else 512, hop_length=hop, n_mels=MEL_BINS, f_min=40
-    )
-    return torch.cat([(mel(part)[:, :, :FRAMES] + POWER_FLOOR).log10().transpose(1, 2) for part in waveforms.split(64)])
+    windows = -(-waveforms.shape[1] // (FRAMES * WINDOW // 2))
+    hop = waveforms.shape[1] // (FRAMES * windows)
+    power = torchaudio.transforms.MelSpectrogram(SAMPLE_RATE, n_fft=WINDOW, hop_length=hop, n_mels=MEL_BINS, f_min=40)
+    parts = (power(part)[:, :, : FRAMES * windows].unflatten(2, (FRAMES, windows)) for part in waveforms.split(64))
+    return torch.cat([(part.mean(dim=3) + POWER_FLOOR).log10().transpose(1, 2) for part in parts])
 
 
 def augmented(mels: Tensor) -> Tensor:
