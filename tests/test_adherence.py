@@ -1,15 +1,16 @@
 """Attribute adherence: real held-out clips obey their captions, wrong ones do not, and blur does not hide it."""
 
 from collections import defaultdict
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from stages.corpus.measurements import event_peaks, loudness_curve, rate
 from stages.corpus.signals import generator
-from stages.corpus.soundworld import soundworld
+from stages.corpus.soundworld import SOURCES, soundworld
 from stages.evaluation.adherence import adherence, calibrate
-from stages.params.data import Prepare
+from stages.params.data import Attribute, Prepare
 
 SWAPPED = {"small": "large", "slow": "fast", "quiet": "loud", "steady": "growing", "fading": "steady"}
 SWAPPED |= {"growing": "fading", "once": "three", "twice": "once", "three": "twice"}
@@ -27,6 +28,8 @@ def clips():
         foundation_clips=0,
         shard_size=0,
         clip_seconds=2.56,
+        sources=list(SOURCES),
+        attributes=list(get_args(Attribute)),
         compositions=0.2,
         valid_share=0.1,
         test_share=0.2,

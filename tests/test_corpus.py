@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from stages.corpus.clips import accepted_clips, iterate_accepted_clips
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip, loudest_window
 from stages.formats.files import read_jsonl, write_jsonl
-from stages.params.data import Prepare
+from stages.params.data import Attribute, Prepare, SoundSource
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = 20480
@@ -34,6 +35,8 @@ def settings_for(corpus, folder, **changes):
         "foundation_clips": 0,
         "shard_size": 0,
         "clip_seconds": 1.28,
+        "sources": list(get_args(SoundSource)),
+        "attributes": list(get_args(Attribute)),
         "compositions": 0.0,
         "valid_share": 0.2,
         "test_share": 0.2,

@@ -5,6 +5,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ from stages.corpus.signals import at_level, centroid, generator, level, limited
 from stages.corpus.soundworld import HEARD, SIZE_PITCH, SOURCES, draw_attributes, draw_recordings, plan, soundworld
 from stages.corpus.soundworld_captions import caption_of_one, caption_of_two, noun_phrase
 from stages.corpus.soundworld_sources import Draw
-from stages.params.data import Prepare
+from stages.params.data import Attribute, Prepare, SoundSource
+
+ATTRIBUTES = get_args(Attribute)
+HEARD_ALONE = {"pace", "loudness", "envelope"}
 
 
 def prepare(**changes):
@@ -29,6 +33,8 @@ def prepare(**changes):
         "foundation_clips": 0,
         "shard_size": 0,
         "clip_seconds": 2.56,
+        "sources": list(get_args(SoundSource)),
+        "attributes": list(get_args(Attribute)),
         "compositions": 0.25,
         "valid_share": 0.1,
         "test_share": 0.2,
@@ -86,7 +92,7 @@ def test_no_recording_lies_in_two_splits(clips):
 def test_held_out_pairs_occur_in_the_test_split_only(clips):
     held_out = held_out_pairs(list(SOURCES))
     assert set().union(*held_out) == set(SOURCES)
-    assert 8 <= len(held_out) <= 24
+    assert len(held_out) == 8
     joined = [row for row, _ in clips if row["composition"]]
     for row in joined:
         assert row["held_out_pair"] == (frozenset(row["sources"]) in held_out)
@@ -149,7 +155,7 @@ def test_too_few_clips_to_compose_say_what_to_change():
 @given(clips=st.integers(1, 60), compositions=st.sampled_from([0.0, 0.2]), seed=st.integers(0, 5))
 @settings(max_examples=15, deadline=None)
 def test_any_number_of_recordings_is_split_without_overlap(clips, compositions, seed):
-    recordings = draw_recordings(seed, "some", clips, {"test": 0.2, "valid": 0.1, "train": 1.0})
+    recordings = draw_recordings(prepare(seed=seed), "some", clips, {"test": 0.2, "valid": 0.1, "train": 1.0})
     assert len({recording.name for recording in recordings}) == clips
     counts = Counter(recording.split for recording in recordings)
     assert counts["test"] == round(0.2 * clips)
@@ -180,6 +186,53 @@ def test_clips_of_a_foundation_are_made_like_others_and_leave_their_bytes():
     assert len({mark for _, mark in made}) == 48
 
 
+worlds = st.tuples(
+    st.lists(st.sampled_from(sorted(SOURCES)), min_size=4, unique=True),
+    st.lists(st.sampled_from(ATTRIBUTES), min_size=1, unique=True).filter(lambda named: HEARD_ALONE & set(named)),
+)
+
+
+def test_the_params_name_each_source_that_there_is():
+    assert sorted(get_args(SoundSource)) == sorted(SOURCES) == sorted(vocabulary.WORDS)
+
+
+@given(world=worlds)
+@settings(max_examples=100, deadline=None)
+def test_in_every_world_each_source_has_pairs_held_out_and_pairs_to_learn_from(world):
+    sources, _ = world
+    held_out = held_out_pairs(sources)
+    assert set().union(*held_out) == set(sources)
+    assert all(len(pair) == 2 for pair in held_out)
+    for source in sources:
+        assert any(frozenset((source, other)) not in held_out for other in set(sources) - {source})
+
+
+@given(world=worlds, seed=st.integers(0, 100))
+@settings(max_examples=15, deadline=None)
+def test_a_world_holds_its_sources_and_names_its_attributes_and_no_others(world, seed):
+    sources, attributes = world
+    orders = {"pitch_order", "loudness_order"} if "order" in attributes else set()
+    settings = prepare(
+        seed=seed, clips=16, sources=sources, attributes=attributes, clip_seconds=0.64, compositions=0.5, test_share=0.5
+    )
+    for row, _ in soundworld(settings):
+        assert set(row["sources"]) <= set(sources)
+        assert set(row["attributes"]) <= set(attributes) | orders
+        assert row["held_out_pair"] == (frozenset(row["sources"]) in held_out_pairs(sources))
+        assert row["composition"] in ({None, "while", "then"} if orders else {None, "while"})
+        assert 6 <= len(row["caption"].split()) <= 14, row["caption"]
+        for attribute in set(WORDS_OF) - set(row["attributes"]):
+            if row["composition"] is None or attribute not in ("size", "loudness"):
+                named = [phrase for phrases in WORDS_OF[attribute].values() for phrase in phrases]
+                assert not names(row["caption"], named), (row["caption"], attribute)
+
+
+@given(attributes=worlds.map(lambda world: world[1]), source=st.sampled_from(sorted(SOURCES)), seed=st.integers(0, 999))
+@settings(max_examples=200, deadline=None)
+def test_in_every_world_what_is_seen_and_what_is_heard_fill_three_to_seven_words(attributes, source, seed):
+    check_parts(source, draw_attributes(source, attributes, generator(seed)), seed)
+
+
 WORDS_OF: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "size": vocabulary.SIZE,
     "material": vocabulary.MATERIAL,
@@ -201,7 +254,7 @@ def names(caption, phrases):
 @settings(max_examples=300, deadline=None)
 def test_a_caption_names_its_attributes_and_no_other_value(source, seed, neutral):
     rng = generator(seed)
-    attributes = draw_attributes(source, rng)
+    attributes = draw_attributes(source, ATTRIBUTES, rng)
     caption = caption_of_one(source, attributes, neutral, rng)
     assert re.fullmatch(r"[A-Z][a-z, ]+\.", caption), caption
     assert "  " not in caption
@@ -219,7 +272,11 @@ def test_a_caption_names_its_attributes_and_no_other_value(source, seed, neutral
 @settings(max_examples=200, deadline=None)
 def test_seen_and_heard_fill_three_to_seven_words_and_share_none(source, seed):
     rng = generator(seed)
-    attributes = draw_attributes(source, rng)
+    check_parts(source, draw_attributes(source, ATTRIBUTES, rng), seed)
+
+
+def check_parts(source, attributes, seed):
+    """Both parts of the caption have three to seven words and share none."""
     copy = generator(seed, "wording")
     caption = caption_of_one(source, attributes, neutral=seed % 2 == 0, rng=copy)
     again = generator(seed, "wording")

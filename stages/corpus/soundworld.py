@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +31,10 @@ from stages.corpus.signals import Waveform, at_level, centroid, generator, limit
 from stages.corpus.soundworld_captions import MAX_WORDS, MIN_WORDS, caption_of_one, caption_of_two, noun_phrase
 from stages.corpus.soundworld_words import WORDS
 from stages.formats.audio import SAMPLE_RATE
-from stages.params.data import Prepare
+from stages.params.data import Attribute, Prepare, SoundSource
 from stages.plumbing.progress import progress
 
-SOURCES: dict[str, models.Source] = {
+SOURCES: dict[SoundSource, models.Source] = {
     "bell": models.bell,
     "bird": models.bird,
     "clock": models.clock,
@@ -71,7 +71,7 @@ class Recording:
     """One sounding thing: a source with its own pitch and timbre, in one split."""
 
     name: str
-    source: str
+    source: SoundSource
     split: str
     pitch: float
     timbre: float
@@ -110,10 +110,10 @@ def plan(prepare: Prepare) -> list[Planned]:
 def _part(prepare: Prepare, name: str, clips: int, shares: dict[str, float]) -> Iterator[Planned]:
     joined = round(clips * prepare.compositions)
     single = clips - joined
-    takes = max(1, min(TAKES, single // (4 * len(SOURCES))))
-    recordings = draw_recordings(prepare.seed, name, -(-single // takes), shares)
+    takes = max(1, min(TAKES, single // (4 * len(prepare.sources))))
+    recordings = draw_recordings(prepare, name, -(-single // takes), shares)
     alone = [(recordings[number // takes],) for number in range(single)]
-    for number, part in enumerate([*alone, *_compositions(prepare.seed, name, recordings, joined, shares)]):
+    for number, part in enumerate([*alone, *_compositions(prepare, name, recordings, joined, shares)]):
         yield Planned(f"{name}-{number:05d}", part)
 
 
@@ -124,22 +124,22 @@ def make(planned: Planned, prepare: Prepare) -> tuple[dict[str, Any], Waveform]:
     """
     rng = generator(prepare.seed, planned.id)
     kind = _single if len(planned.recordings) == 1 else _composition
-    row, wave = kind(planned, round(prepare.clip_seconds * SAMPLE_RATE), rng)
+    row, wave = kind(planned, prepare, rng)
     tone = generator(prepare.seed, "room tone", planned.id).standard_normal(len(wave))
     return row, np.clip(wave + 10 ** (ROOM_TONE / 20) * tone, -0.99, 0.99)
 
 
-def draw_recordings(seed: int, name: str, count: int, shares: dict[str, float]) -> list[Recording]:
+def draw_recordings(prepare: Prepare, name: str, count: int, shares: dict[str, float]) -> list[Recording]:
     """Draw `count` recordings, all sources in turn, the splits of `shares` one after the other.
 
     Sources are equally frequent in each split up to one recording, as far as `count` reaches.
     """
-    names = sorted(SOURCES)
+    names = sorted(prepare.sources)
     recordings = []
     for number in range(count):
         turn, place = divmod(number, len(names))
-        source = names[generator(seed, name, "order", turn).permutation(len(names))[place]]
-        rng = generator(seed, name, "recording", source, turn)
+        source = names[generator(prepare.seed, name, "order", turn).permutation(len(names))[place]]
+        rng = generator(prepare.seed, name, "recording", source, turn)
         pitch, timbre = 2 ** rng.uniform(-0.12, 0.12), rng.uniform(-1, 1)
         split = _split(number, count, shares)
         recordings.append(Recording(f"{name}-{source}-{turn:03d}", source, split, pitch, timbre))
@@ -153,20 +153,20 @@ def _split(number: int, count: int, shares: dict[str, float]) -> str:
 
 
 def _compositions(
-    seed: int, name: str, recordings: list[Recording], count: int, shares: dict[str, float]
+    prepare: Prepare, name: str, recordings: list[Recording], count: int, shares: dict[str, float]
 ) -> Iterator[tuple[Recording, Recording]]:
     """Draw `count` pairs of recordings of one split and different sources, all pairs of sources alike."""
     by_source: dict[tuple[str, str], list[Recording]] = defaultdict(list)
     for recording in recordings:
         by_source[recording.split, recording.source].append(recording)
-    held_out = held_out_pairs(list(SOURCES))
+    held_out = held_out_pairs(prepare.sources)
     possible: dict[tuple[str, bool], list[tuple[str, str]]] = defaultdict(list)
-    for first, second in itertools.combinations(sorted(SOURCES), 2):
+    for first, second in itertools.combinations(sorted(prepare.sources), 2):
         for split in shares:
             if (split, first) in by_source and (split, second) in by_source:
                 possible[split, frozenset((first, second)) in held_out].append((first, second))
     for number in range(count):
-        rng = generator(seed, name, "composition", number)
+        rng = generator(prepare.seed, name, "composition", number)
         split = _split(number, count, shares)
         if not possible[split, False]:
             split = list(shares)[-1]
@@ -183,42 +183,51 @@ def _compositions(
         yield one, other
 
 
-def _single(planned: Planned, samples: int, rng: np.random.Generator) -> tuple[dict[str, Any], Waveform]:
+def _single(planned: Planned, prepare: Prepare, rng: np.random.Generator) -> tuple[dict[str, Any], Waveform]:
     (recording,) = planned.recordings
-    attributes = draw_attributes(recording.source, rng)
+    attributes = draw_attributes(recording.source, prepare.attributes, rng)
     caption = caption_of_one(recording.source, attributes, neutral=bool(rng.random() < 0.5), rng=rng)
-    wave = _played(recording, attributes, samples, rng)
+    wave = _played(recording, attributes, samples_of(prepare), rng)
     wave = _finished(wave, attributes, rng)
     truth = {key: value for key, value in attributes.items() if key != "place"}
-    return _row(planned, caption, truth), wave
+    return _row(planned, prepare, caption, truth), wave
 
 
-def draw_attributes(source: str, rng: np.random.Generator) -> dict[str, str]:
-    """Draw what a take of `source` is like; most attributes are present, and together they fit into a caption."""
+def draw_attributes(source: str, named: Sequence[Attribute], rng: np.random.Generator) -> dict[str, str]:
+    """Draw what a take of `source` is like; most of the `named` are present, and together they fit into a caption.
+
+    `place` is where it stands: outdoors and no attribute in a world without `scene`.
+    """
     words = WORDS[source]
     seen: dict[str, str] = {}
-    if rng.random() < 0.9:
+    if "size" in named and rng.random() < 0.9:
         seen["size"] = str(rng.choice(["small", "large"]))
-    if words.materials and rng.random() < 0.75:
+    if "material" in named and words.materials and rng.random() < 0.75:
         seen["material"] = str(rng.choice(["metal", "wood"]))
     if rng.random() < 0.85 or len(noun_phrase(source, seen, rng).split()) < MIN_WORDS:
-        seen["scene"] = str(rng.choice(["outdoor", "indoor"]))
-        seen["place"] = str(rng.choice(words.outdoor if seen["scene"] == "outdoor" else words.indoor))
-        if len(f"{noun_phrase(source, seen, rng)} {seen['place']}".split()) > MAX_WORDS:
-            del seen["scene"], seen["place"]
+        indoor = "scene" in named and rng.random() < 0.5
+        place = str(rng.choice(words.indoor if indoor else words.outdoor))
+        if len(f"{noun_phrase(source, seen, rng)} {place}".split()) <= MAX_WORDS:
+            seen["place"] = place
+            if "scene" in named:
+                seen["scene"] = "indoor" if indoor else "outdoor"
     heard: dict[str, str] = {}
-    if words.counted and rng.random() < 0.4:
+    if "count" in named and words.counted and rng.random() < 0.4:
         heard["count"] = str(rng.choice(list(COUNTS)))
-        if heard["count"] != "once" and rng.random() < 0.6:
+        if "pace" in named and heard["count"] != "once" and rng.random() < 0.6:
             heard["pace"] = str(rng.choice(["slow", "fast"]))
-        if rng.random() < 0.7 or "pace" not in heard:
+        if "loudness" in named and (rng.random() < 0.7 or "pace" not in heard):
             heard["loudness"] = str(rng.choice(["quiet", "loud"]))
         return seen | heard
-    left_out = str(rng.choice(["pace", "loudness", "envelope", "", "", ""]))
-    for key, values in HEARD.items():
-        if key != left_out:
-            heard[key] = str(rng.choice(values))
-    return seen | heard
+    return seen | _heard_of(named, 0.5, rng)
+
+
+def _heard_of(named: Sequence[Attribute], complete: float, rng: np.random.Generator) -> dict[str, str]:
+    """Draw pace, loudness and envelope as far as they are `named`, all three with a chance of `complete`."""
+    kept = [key for key in HEARD if key in named]
+    if len(kept) == len(HEARD) and rng.random() >= complete:
+        del kept[int(rng.integers(len(kept)))]
+    return {key: str(rng.choice(HEARD[key])) for key in kept}
 
 
 def _played(recording: Recording, attributes: dict[str, str], samples: int, rng: np.random.Generator) -> Waveform:
@@ -254,29 +263,36 @@ def _finished(wave: Waveform, attributes: dict[str, str], rng: np.random.Generat
     return at_level(wave, LOUDNESS[attributes.get("loudness", "")] + float(rng.uniform(-1.5, 1.5)))
 
 
-def _composition(planned: Planned, samples: int, rng: np.random.Generator) -> tuple[dict[str, Any], Waveform]:
+def _composition(planned: Planned, prepare: Prepare, rng: np.random.Generator) -> tuple[dict[str, Any], Waveform]:
     first, second = planned.recordings
     # "Wind in small trees" and another source would fill more than seven words.
-    sizes = ["" if r.source == "wind" else str(rng.choice(["small", "large"])) for r in (first, second)]
-    together = bool(rng.random() < 0.5)
+    sizes = [
+        str(rng.choice(["small", "large"])) if "size" in prepare.attributes and r.source != "wind" else ""
+        for r in (first, second)
+    ]
+    samples = samples_of(prepare)
+    together = "order" not in prepare.attributes or bool(rng.random() < 0.5)
     if together:
-        attributes, wave = _overlap((first, second), sizes, samples, rng)
+        attributes = _heard_of(prepare.attributes, 0.0, rng)
+        wave = _overlap((first, second), sizes, attributes, samples, rng)
     else:
         attributes, wave = _sequence((first, second), sizes, samples, rng)
     sources = [first.source, second.source]
     mention = 1 if rng.random() < 0.5 else -1
     caption = caption_of_two(sources[::mention], sizes[::mention], attributes, together, rng)
-    return _row(planned, caption, attributes) | {"composition": "while" if together else "then"}, wave
+    return _row(planned, prepare, caption, attributes) | {"composition": "while" if together else "then"}, wave
 
 
 def _overlap(
-    pair: tuple[Recording, Recording], sizes: list[str], samples: int, rng: np.random.Generator
-) -> tuple[dict[str, str], Waveform]:
-    """Play two recordings at once; two of pace, loudness and envelope hold for both and are named."""
-    unnamed = str(rng.choice(["pace", "loudness", "envelope"]))
-    attributes = {key: str(rng.choice(values)) for key, values in HEARD.items() if key != unnamed}
+    pair: tuple[Recording, Recording],
+    sizes: list[str],
+    attributes: dict[str, str],
+    samples: int,
+    rng: np.random.Generator,
+) -> Waveform:
+    """Play two recordings at once; the attributes hold for both."""
     waves = [_played(r, attributes | _sized(size), samples, rng) for r, size in zip(pair, sizes, strict=True)]
-    return attributes, _finished(mixed_while(*waves), attributes, rng)
+    return _finished(mixed_while(*waves), attributes, rng)
 
 
 def _sequence(
@@ -296,11 +312,16 @@ def _sequence(
     return attributes, limited(joined_then(first, second)[:samples])
 
 
+def samples_of(prepare: Prepare) -> int:
+    """Samples of a clip."""
+    return round(prepare.clip_seconds * SAMPLE_RATE)
+
+
 def _sized(size: str) -> dict[str, str]:
     return {"size": size} if size else {}
 
 
-def _row(planned: Planned, caption: str, attributes: dict[str, str]) -> dict[str, Any]:
+def _row(planned: Planned, prepare: Prepare, caption: str, attributes: dict[str, str]) -> dict[str, Any]:
     sources = [recording.source for recording in planned.recordings]
     return {
         "file_name": f"{planned.id}.flac",
@@ -309,7 +330,7 @@ def _row(planned: Planned, caption: str, attributes: dict[str, str]) -> dict[str
         "caption": caption,
         "sources": sources,
         "composition": None,
-        "held_out_pair": frozenset(sources) in held_out_pairs(list(SOURCES)),
+        "held_out_pair": frozenset(sources) in held_out_pairs(prepare.sources),
         "recording": "+".join(sorted(recording.name for recording in planned.recordings)),
         "attributes": attributes,
     }

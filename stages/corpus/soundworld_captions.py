@@ -122,6 +122,8 @@ def _heard(source: str, attributes: Attributes, neutral: bool, rng: np.random.Ge
                 verb = f"{'make' if words.plural else 'makes'} {', '.join(named)} {_pick(rng, ('sounds', 'noises'))}"
                 adverbs = []
                 ending = _pick(rng, ENVELOPE[attributes["envelope"]]) if "envelope" in attributes else ""
+        if adverbs and _count(f"{verb} {' and '.join(adverbs)} {ending}") < MIN_WORDS:
+            adverbs[-1] = f"very {adverbs[-1]}"
         if MIN_WORDS <= _count(f"{verb} {' and '.join(adverbs)} {ending}") <= MAX_WORDS:
             return verb, adverbs, ending
 

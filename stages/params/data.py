@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -9,9 +10,20 @@ from pydantic import Field, model_validator
 from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
 from stages.params.section import Count, NotNegative, Positive, Section, Seed, Share
 
+SoundSource = Literal[
+    "bell", "bird", "clock", "cricket", "dog", "drum", "engine", "fire",
+    "footsteps", "frog", "phone", "rain", "siren", "train", "waves", "wind",
+]  # fmt: skip
+Attribute = Literal["size", "material", "scene", "pace", "loudness", "envelope", "count", "order"]
+FEWEST_SOURCES = 4  # with fewer, no composition is left to train on beside the pairs held out for the test
+
 
 class Prepare(Section):
-    """`prepare`: which captioned audio, how many clips, how it is split."""
+    """`prepare`: which captioned audio, how many clips, how it is split.
+
+    `sources` and `attributes` are what soundworld's clips hold and what their captions name; `order` is that of two
+    sources that follow each other.
+    """
 
     seed: Seed
     corpus: Literal["soundworld", "audiofolder", "esc10", "esc50", "audiocaps", "clotho", "wavcaps"]
@@ -20,6 +32,8 @@ class Prepare(Section):
     foundation_clips: Annotated[int, Field(ge=0)]
     shard_size: Annotated[int, Field(ge=0)]
     clip_seconds: Positive
+    sources: list[SoundSource]
+    attributes: list[Attribute]
     compositions: Share
     valid_share: Share
     test_share: Share
@@ -38,13 +52,26 @@ class Prepare(Section):
                 f"valid_share + test_share = {self.valid_share + self.test_share:g} leaves nothing to "
                 "train on; keep their sum below 1"
             )
-        if self.corpus == "soundworld" and self.clips < 1:
-            raise ValueError("clips=0 means 'all', which soundworld has no end of; name a number")
+        if self.corpus == "soundworld":
+            self._possible_world()
         if self.corpus != "soundworld" and self.foundation_clips:
             raise ValueError(
                 f"foundation_clips={self.foundation_clips}: corpus={self.corpus} has no foundation split; set it to 0"
             )
         return self
+
+    def _possible_world(self) -> None:
+        if self.clips < 1:
+            raise ValueError("clips=0 means 'all', which soundworld has no end of; name a number")
+        twice = [name for name, count in Counter([*self.sources, *self.attributes]).items() if count > 1]
+        if twice:
+            raise ValueError(f"sources or attributes name {', '.join(twice)} more than once; name each once")
+        if len(self.sources) < FEWEST_SOURCES:
+            raise ValueError(f"sources={self.sources} are too few to hold pairs out; name {FEWEST_SOURCES} or more")
+        if not {"pace", "loudness", "envelope"} & set(self.attributes):
+            raise ValueError(
+                f"attributes={self.attributes} leave nothing that is only heard; add pace, loudness or envelope"
+            )
 
 
 class Decompose(Section):
