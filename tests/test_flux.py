@@ -187,6 +187,19 @@ def test_a_half_done_batch_ends_with_the_same_bytes(workspace, drawn):
     assert outputs(workspace) == first
 
 
+@pytest.mark.parametrize("spoilt", [b"", b"<html>no space left</html>", "cut"])
+def test_what_is_no_whole_image_in_the_cache_is_drawn_again(workspace, drawn, spoilt):
+    run_stage()
+    first = outputs(workspace)
+    params = load_params().images
+    kept = flux.cached_image({"id": "clip-0", "visual_part": VISUAL_PARTS[0]}, flux.seed_of("clip-0", 1, 0), params)
+    kept.write_bytes(kept.read_bytes()[:2000] if spoilt == "cut" else spoilt)
+    drawn.clear()
+    run_stage()
+    assert drawn == ["clip-0"]
+    assert outputs(workspace) == first
+
+
 KILLED = """
 import os, signal
 from stages.imagery import flux

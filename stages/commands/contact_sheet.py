@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from stages.corpus.clips import spread
 from stages.formats.files import read_jsonl, replacing, write_text
-from stages.formats.shards import open_file
+from stages.formats.images import UnusableImageError, open_image
 from stages.imagery.store import image_paths
 
 QUALITY = Path("data/quality")
@@ -113,8 +113,6 @@ def _tile(path: str | None) -> Image.Image | None:
     if path is None:
         return None
     try:
-        with open_file(path) as file, Image.open(file) as image:
-            return image.convert("RGB").resize((SIDE, SIDE))
-    # Pillow's readers raise many kinds of errors on damaged files.
-    except Exception:
+        return open_image(path).resize((SIDE, SIDE))
+    except UnusableImageError:
         return None

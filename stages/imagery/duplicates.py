@@ -6,9 +6,7 @@ from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
 
-from PIL import Image
-
-from stages.formats.shards import open_file
+from stages.formats.images import open_image
 
 HASH_BITS = 64
 
@@ -17,8 +15,7 @@ def perceptual_hash(path: Path) -> int:
     """The 64-bit pHash of an image: which of its low frequencies lie above their median (imagehash)."""
     import imagehash
 
-    with open_file(path) as file, Image.open(file) as image:
-        return int(str(imagehash.phash(image.convert("RGB"))), 16)
+    return int(str(imagehash.phash(open_image(path))), 16)
 
 
 class PerceptualHashes:

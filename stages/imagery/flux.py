@@ -18,6 +18,8 @@ import numpy as np
 from PIL import Image
 
 from stages.formats.files import replacing
+from stages.formats.images import UnusableImageError, open_image
+from stages.imagery.checks import deviation
 from stages.language_model.request_cache import request_key
 from stages.params.data import Images
 from stages.plumbing.environment import cache_folder
@@ -61,11 +63,11 @@ def painter(params: Images) -> Callable[[Sequence[dict[str, Any]]], list[Painted
         for attempt in range(params.flux.attempts):
             seeds |= {row["id"]: seed_of(row["id"], params.seed, attempt) for row in waiting}
             places = {row["id"]: cached_image(row, seeds[row["id"]], params) for row in waiting}
-            open_rows = [row for row in waiting if not places[row["id"]].exists()]
+            open_rows = [row for row in waiting if not _is_image(places[row["id"]])]
             if open_rows:
                 pipeline = pipeline or load_pipeline(params)
                 _draw(pipeline, open_rows, seeds, params)
-            found |= {item: path for item, path in places.items() if not blank(path)}
+            found |= {item: path for item, path in places.items() if deviation(open_image(path)) >= BLANK_DEVIATION}
             waiting = [row for row in waiting if row["id"] not in found]
         return [(row, found.get(row["id"]), seeds[row["id"]]) for row in rows]
 
@@ -83,10 +85,13 @@ def prompt_of(row: dict[str, Any], params: Images) -> str:
     return params.flux.prompt.replace("{visual_part}", row["visual_part"])
 
 
-def blank(path: Path) -> bool:
-    """Whether an image is black or otherwise of one colour, as failed drawings are."""
-    with Image.open(path) as image:
-        return float(np.asarray(image.convert("L"), dtype=np.float64).std()) < BLANK_DEVIATION
+def _is_image(path: Path) -> bool:
+    """Whether the side cache holds a whole image: what a fault of the disk or a copy cut short is drawn again."""
+    try:
+        open_image(path)
+    except UnusableImageError:
+        return False
+    return True
 
 
 def load_pipeline(params: Images) -> FluxPipeline:

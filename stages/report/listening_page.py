@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stages.formats.files import write_text
-from stages.formats.shards import open_file
+from stages.formats.images import open_image
 from stages.report.listening_words import HELP, LEAD, METRICS, SYSTEMS, Metric
 
 IMAGE_PIXELS = 272  # twice the width at which a page shows an image
@@ -178,8 +178,7 @@ def _experiment(system: str) -> str:
 
 
 def _image_uri(path: Path) -> str:
-    with open_file(path) as file, Image.open(file) as image:
-        small = image.convert("RGB")
+    small = open_image(path)
     small.thumbnail((IMAGE_PIXELS, IMAGE_PIXELS), Image.Resampling.LANCZOS)
     return _encoded(small, "WEBP", quality=82, method=4)
 

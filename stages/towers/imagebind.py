@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from stages.formats.shards import open_file
+from stages.formats.images import open_image
 from stages.params.models import ImageBindSize, TowerSize
 from stages.towers.packages import import_without_init
 
@@ -112,15 +112,12 @@ def tokenize(texts: Sequence[str]) -> Tensor:
 
 
 def read_image(path: str | Path) -> Tensor:
-    """Read an image as `[3, 224, 224]` uint8: shorter side to 224 (bicubic), centre crop."""
-    try:
-        with open_file(path) as file, Image.open(file) as opened:
-            image = opened.convert("RGB")
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such image") from None
-    except OSError as error:
-        raise ValueError(f"{path}: not an image that can be read ({error}); give a PNG or JPEG") from None
-    scale = IMAGE_SIZE / min(image.size)
+    """Read an image as `[3, 224, 224]` uint8: shorter side to 224 (bicubic), centre crop. Raises as `open_image`."""
+    image = open_image(path)
+    shorter = min(image.size)
+    left, top = (max(0, side - 3 * shorter) // 2 for side in image.size)  # of a long strip only the middle is scaled
+    image = image.crop((left, top, image.width - left, image.height - top))
+    scale = IMAGE_SIZE / shorter
     if scale != 1:
         width, height = (max(IMAGE_SIZE, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC)
