@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.formats.files import iterate_jsonl, jsonl_line, replacing_folder, write_json
-from stages.imagery.checks import image_problems
-from stages.imagery.duplicates import PerceptualHashes
-from stages.imagery.store import image_paths
+from stages.imagery.checks import PerceptualHashes, image_problems
+from stages.imagery.image_folder import image_paths
 from stages.language.profanity import is_profane
 from stages.language.text import text_problems
 from stages.params.data import Quality

@@ -1,8 +1,10 @@
 """What a person would notice of the illustrator, the image checks and the images stage."""
 
 import io
+import itertools
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +14,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages import images
+from stages.corpus.soundworld_words import WORDS
 from stages.imagery.checks import image_problems
-from stages.imagery.glyphs import picture
-from stages.imagery.interiors import INTERIORS
-from stages.imagery.landscapes import LANDSCAPES
+from stages.imagery.glyphs import PROPS, picture
 from stages.imagery.pictograms import illustrate
-from stages.imagery.props import PROPS
-from stages.imagery.reading import material_rows, noun_rows, pictogram_name, place_rows, read_scene
+from stages.imagery.scenery import PATTERNS
+from stages.imagery.visual_part import material_rows, noun_rows, parse, pictogram_name, place_rows
+from stages.params.schema import load_params
+from stages.plumbing.cluster import map_batches
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,6 +51,44 @@ def test_size_is_seen(noun):
     small, normal, large = (extent(f"a {size}{noun} in a hall") for size in ("small ", "", "large "))
     assert small * 1.7 < normal
     assert normal * 1.5 < large
+
+
+@pytest.mark.parametrize("source", sorted(WORDS))
+def test_a_vision_tower_has_patches_enough_to_know_even_a_small_thing(source):
+    noun = WORDS[source].noun.format(size="small", material="steel").replace("a steel", "a small steel")
+    subject = np.abs(pixels(f"{noun} in a hall", size=224) - pixels("in a hall", size=224)).max(axis=-1) > 25
+    patches = subject.reshape(8, 28, 8, 28).mean(axis=(1, 3)) > 0.15
+    assert patches.sum() >= 6
+    assert sharpness(pixels("in a hall", size=224)) < 0.5 * sharpness(pixels(f"{noun} in a hall", size=224))
+
+
+def sharpness(image):
+    """How much of an image are edges as strong as a pictogram's outline."""
+    grey = image.mean(axis=-1)
+    return (np.abs(np.diff(grey, axis=0)) > 40).mean() + (np.abs(np.diff(grey, axis=1)) > 40).mean()
+
+
+def test_no_two_sceneries_look_alike():
+    looks = {(row.upper, row.lower, row.pattern, row.features, row.support): row.name for row in place_rows().values()}
+    drawn = [(name, pixels(f"in {name}")) for name in looks.values()]
+    alike = [
+        (one, other)
+        for (one, first), (other, second) in itertools.combinations(drawn, 2)
+        if (np.abs(first - second).max(axis=-1) > 12).mean() < 0.01
+    ]
+    assert alike == []
+
+
+def test_the_number_of_processes_changes_no_byte():
+    params = load_params(ROOT / "params.yaml").images
+    rows = [{"id": f"clip-{n}", "visual_part": part} for n, part in enumerate(["a small bell", "a dog in a park"] * 3)]
+    batches = [rows[:2], rows[2:4], rows[4:]]
+    alone, together = (
+        list(map_batches(partial(images.pictograms, params), batches, processes=processes)) for processes in (1, 2)
+    )
+    assert together == alone
+    with pytest.raises(ValueError, match="names nothing to draw"):
+        list(map_batches(partial(images.pictograms, params), [[{"id": "a", "visual_part": ","}]] * 2, processes=2))
 
 
 def test_material_changes_the_thing_and_metals_differ_from_wood():
@@ -86,13 +127,13 @@ def test_nouns_find_their_pictograms(visual_part, drawn):
 
 
 def test_what_is_said_is_read():
-    scene = read_scene("three small brass bells in a church")
+    scene = parse("three small brass bells in a church")
     (bell,) = scene.things
     assert (bell.noun, bell.size, bell.materials, bell.count) == ("bell", "small", ("brass",), 3)
-    assert scene.place is not None
-    assert (scene.place.name, scene.place.indoor) == ("church", True)
-    assert read_scene("a crowd of people").things[0].count > read_scene("a person").things[0].count
-    assert [thing.size for thing in read_scene("a large dog and a tiny bell").things] == ["large", "small"]
+    assert scene.scenery is not None
+    assert (scene.scenery.name, scene.scenery.indoor) == ("church", True)
+    assert parse("a crowd of people").things[0].count > parse("a person").things[0].count
+    assert [thing.size for thing in parse("a large dog and a tiny bell").things] == ["large", "small"]
 
 
 def test_a_noun_without_pictogram_is_drawn_as_a_word_and_listed():
@@ -136,7 +177,7 @@ def test_any_words_give_an_image_that_accounts_for_every_thing(visual_part):
     if not visual_part.strip(" ,"):
         return
     result = illustrate(visual_part, "a", 1, 64)
-    scene = read_scene(visual_part)
+    scene = parse(visual_part)
     assert result.image.size == (64, 64)
     assert len(result.drawn) + len(result.missing) == len(scene.things) + (scene.support is not None)
 
@@ -148,7 +189,7 @@ def test_every_row_of_the_tables_can_be_drawn():
         assert where in ("ground", "air", "sky")
         assert pictogram_name(pictogram) != pictogram
     for place in place_rows().values():
-        assert place.pattern in (INTERIORS if place.indoor else LANDSCAPES), place.name
+        assert place.pattern in PATTERNS, place.name
         assert illustrate(f"in {place.name}", "a", 1, 64).image.getextrema() is not None
         assert not place.support or len(place.support) == 1 or place.support in PROPS
     for material in material_rows():

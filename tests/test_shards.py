@@ -15,7 +15,7 @@ from PIL import Image
 
 from stages.formats.files import read_jsonl, write_jsonl
 from stages.formats.shards import open_file, write_shard
-from stages.imagery.store import image_paths
+from stages.imagery.image_folder import image_paths
 from stages.images import file_name, main
 from tests.shell import sh
 

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from stages.corpus.clips import spread
 from stages.formats.files import read_jsonl, replacing, write_text
 from stages.formats.images import UnusableImageError, open_image
-from stages.imagery.store import image_paths
+from stages.imagery.image_folder import image_paths
 
 QUALITY = Path("data/quality")
 SIDE, LINES, LINE = 160, 5, 14  # pixels of a picture, lines below it, pixels of a line

@@ -13,15 +13,17 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from stages.imagery.glyphs import picture, word_card
-from stages.imagery.reading import Scene, Thing, pictogram_name, read_scene
 from stages.imagery.scenery import background, toned
+from stages.imagery.visual_part import Scene, Thing, parse, pictogram_name
 
-SIZE_SHARES = {"small": 0.25, "normal": 0.45, "large": 0.76}  # longer side of a lone thing, of the image's side
+# Longer side of a lone thing, of the image's side: a small one still covers three patches of a vision tower.
+SIZE_SHARES = {"small": 0.44, "normal": 0.62, "large": 0.88}
 SUPPORT_SHARES = {"small": 0.6, "normal": 0.8, "large": 1.0}
+SUPPORT_ALPHA = 0.55  # of a support of which nothing is said
 CROWDING = {1: 1.0, 2: 0.8, 3: 0.68, 4: 0.58}  # by how many things share a row
 MOST_COPIES = 8
-GROUND = 0.93  # where things stand, as share of the height
-SUPPORT_TOP = 0.6
+GROUND = 0.95  # where things stand, as share of the height
+SUPPORT_TOP = 0.64
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,22 @@ def illustrate(visual_part: str, item: str, seed: int, size: int) -> Illustratio
 
     Raises ValueError where the visual part holds no words.
     """
-    scene = read_scene(visual_part)
+    scene = parse(visual_part)
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}:{item}".encode()).digest()[:8], "big"))
-    canvas = background(scene.place, size, scene.night, rng).convert("RGBA")
+    canvas = background(scene.scenery, size, scene.night, rng).convert("RGBA")
     ground = GROUND
     if scene.support is not None:
         ground = _draw_support(canvas, scene.support, scene.inside, rng)
-    _draw_things(canvas, scene, ground, rng)
+    counts = [thing.count for thing in scene.things]
+    while sum(counts) > max(MOST_COPIES, len(counts)):
+        counts[counts.index(max(counts))] -= 1
+    copies = [thing for thing, count in zip(scene.things, counts, strict=True) for _ in range(count)]
+    if len(copies) > 3 and any(thing.pictogram for thing in copies):  # in two rows
+        half = len(copies) // 2
+        _draw_row(canvas, copies[:half], scene, ground - 0.33, rng)
+        copies = copies[half:]
+    if copies:
+        _draw_row(canvas, copies, scene, ground, rng)
     pictured = [thing for thing in (*scene.things, scene.support) if thing is not None]
     drawn = [pictogram_name(thing.pictogram) for thing in pictured if thing.pictogram is not None]
     return Illustration(canvas.convert("RGB"), drawn, scene.missing)
@@ -60,28 +71,15 @@ def _draw_support(canvas: Image.Image, support: Thing, inside: bool, rng: np.ran
     """Draw what the things stand on (or are in); return the height at which they stand, as share of the image."""
     assert support.pictogram is not None
     side = canvas.width
-    wide = SUPPORT_SHARES[support.size] * side
+    wide = SUPPORT_SHARES[support.size] * side * 0.75 ** (support.count - 1)
     for index in range(support.count):
-        share = (index + 0.5) / support.count
-        sprite = _sprite(picture(support.pictogram, support.materials), wide * 0.75 ** (support.count - 1), rng, 0)
-        left = round(side * share - sprite.width / 2)
-        top = round(side * 0.98) - sprite.height if inside else min(round(side * SUPPORT_TOP), side - sprite.height)
-        canvas.alpha_composite(sprite, (max(0, left), max(0, top)), _cut(left, top))
-    return 0.62 if inside else SUPPORT_TOP + 0.05
-
-
-def _draw_things(canvas: Image.Image, scene: Scene, ground: float, rng: np.random.Generator) -> None:
-    """Set all copies of all things side by side; more than three stand in two rows."""
-    counts = [thing.count for thing in scene.things]
-    while sum(counts) > max(MOST_COPIES, len(counts)):
-        counts[counts.index(max(counts))] -= 1
-    copies = [thing for thing, count in zip(scene.things, counts, strict=True) for _ in range(count)]
-    if len(copies) > 3 and any(thing.pictogram for thing in copies):
-        half = len(copies) // 2
-        _draw_row(canvas, copies[:half], scene, ground - 0.33, rng)
-        copies = copies[half:]
-    if copies:
-        _draw_row(canvas, copies, scene, ground, rng)
+        sprite = _sprite(picture(support.pictogram, support.materials), wide, rng, 0)
+        if support.size == "normal" and not support.materials:
+            sprite.putalpha(sprite.getchannel("A").point([round(value * SUPPORT_ALPHA) for value in range(256)]))
+        left = side * (index + 0.5) / support.count - sprite.width / 2
+        top = side * 0.98 - sprite.height if inside else min(side * SUPPORT_TOP, side - sprite.height)
+        _paste(canvas, sprite, left, top)
+    return 0.7 if inside else SUPPORT_TOP + 0.05
 
 
 def _draw_row(canvas: Image.Image, row: list[Thing], scene: Scene, ground: float, rng: np.random.Generator) -> None:
@@ -92,7 +90,7 @@ def _draw_row(canvas: Image.Image, row: list[Thing], scene: Scene, ground: float
         if thing.pictogram:
             source = picture(thing.pictogram, thing.materials)
             longest = SIZE_SHARES[thing.size] * crowding * side * rng.uniform(0.95, 1.05)
-            longest = min(longest, 0.88 * max(ground, 0.45) * side)
+            longest = min(longest, 0.94 * max(ground, 0.45) * side)
         else:
             source = word_card(thing.noun)
             longest = min(0.0016 * source.width, 0.92 / len(row)) * side
@@ -112,8 +110,10 @@ def _draw_row(canvas: Image.Image, row: list[Thing], scene: Scene, ground: float
         perches = thing.where == "air" and scene.support is not None and not scene.inside
         flies = thing.where != "ground" and not perches
         room = max(0.0, ground - sprite.height / side - 0.04)
-        bottom = ground - rng.uniform(-0.02, 0.03) - (0.5 * room if flies else 0)
-        _paste(canvas, sprite, left, bottom * side - sprite.height, shadow=not flies)
+        top = (ground - rng.uniform(-0.02, 0.03) - (0.5 * room if flies else 0)) * side - sprite.height
+        if not flies:
+            _shadow(canvas, sprite.size, left, top)
+        _paste(canvas, sprite, left, top)
         left += sprite.width + gap
 
 
@@ -127,19 +127,16 @@ def _sprite(source: Image.Image, longest: float, rng: np.random.Generator, tilt:
     return toned(sprite, rng, 0.06)
 
 
-def _paste(canvas: Image.Image, sprite: Image.Image, left: float, top: float, shadow: bool) -> None:
-    """Lay a sprite on the canvas, with a soft shadow under its feet; parts outside are cut off."""
-    if shadow:
-        wide, high = sprite.width, max(4, sprite.width // 8)
-        ellipse = Image.new("L", (wide + 12, high + 12))
-        ImageDraw.Draw(ellipse).ellipse((6, 6, wide + 5, high + 5), fill=80)
-        ellipse = ellipse.filter(ImageFilter.GaussianBlur(3))
-        spot = (round(left) - 6, round(top) + sprite.height - high // 2 - 8)
-        canvas.paste((20, 20, 30, 255), spot, ellipse)
-    at = (max(0, round(left)), max(0, round(top)))
-    canvas.alpha_composite(sprite, at, _cut(round(left), round(top)))
+def _shadow(canvas: Image.Image, size: tuple[int, int], left: float, top: float) -> None:
+    """A soft shadow under the feet of a sprite."""
+    wide, high = size[0], max(4, size[0] // 8)
+    ellipse = Image.new("L", (wide + 12, high + 12))
+    ImageDraw.Draw(ellipse).ellipse((6, 6, wide + 5, high + 5), fill=80)
+    spot = (round(left) - 6, round(top) + size[1] - high // 2 - 8)
+    canvas.paste((20, 20, 30, 255), spot, ellipse.filter(ImageFilter.GaussianBlur(3)))
 
 
-def _cut(left: int, top: int) -> tuple[int, int]:
-    """Return how much of a sprite lies outside the upper left corner."""
-    return max(0, -left), max(0, -top)
+def _paste(canvas: Image.Image, sprite: Image.Image, left: float, top: float) -> None:
+    """Lay a sprite on the canvas; parts outside are cut off."""
+    x, y = round(left), round(top)
+    canvas.alpha_composite(sprite, (max(0, x), max(0, y)), (max(0, -x), max(0, -y)))

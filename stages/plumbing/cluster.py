@@ -1,6 +1,6 @@
-"""Work in batches, in this process or, where `RAY_ADDRESS` is set, spread over a Ray cluster by Ray Data.
+"""Work in batches: in this process, on all its cores or, where `RAY_ADDRESS` is set, over a Ray cluster by Ray Data.
 
-The functions are the same in both cases, and so are their results and their order. Every machine of the cluster sees
+The functions are the same in all cases, and so are their results and their order. Every machine of the cluster sees
 the working folder under the same path (a network file system, say) and has this project installed.
 
 Environment: `RAY_ADDRESS` is the head's `host:port`, `auto` on a machine of the cluster, or `local`;
@@ -14,9 +14,11 @@ import os
 import pickle
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +49,10 @@ def machine_count() -> int:
 
 
 def map_batches(
-    set_up: Callable[[], Callable[[list[Item]], Result]], batches: Iterable[list[Item]], gpu: bool = False
+    set_up: Callable[[], Callable[[list[Item]], Result]],
+    batches: Iterable[list[Item]],
+    gpu: bool = False,
+    processes: int = 1,
 ) -> Iterator[Result]:
     """Yield the result of each batch, in order.
 
@@ -56,14 +61,27 @@ def map_batches(
             or a `functools.partial` of one, because it travels to other processes.
         batches: what to work on.
         gpu: whether a worker wants a GPU of its own, where the cluster has any.
+        processes: how many work on this machine, where there is no cluster; more than one set up anew for each batch.
 
     Raises ValueError where the cluster cannot be reached, and what the work itself raises.
     """
-    if not on_cluster():
+    if on_cluster():
+        with _connection() as ray:
+            yield from _mapped(ray, set_up, batches, gpu)
+    elif processes > 1:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            yield from pool.map(_once, repeat(set_up), batches)
+    else:
         yield from map(set_up(), batches)
-        return
-    with _connection() as ray:
-        yield from _mapped(ray, set_up, batches, gpu)
+
+
+def cores_for(batches: Sequence[object]) -> int:
+    """How many processes are worth their start, of a second or two, where a batch takes some tenths of a second."""
+    return min(len(os.sched_getaffinity(0)), max(1, len(batches) // 10))
+
+
+def _once(set_up: Callable[[], Callable[[list[Item]], Result]], batch: list[Item]) -> Result:
+    return set_up()(batch)
 
 
 def _mapped(

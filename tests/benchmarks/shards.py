@@ -20,7 +20,7 @@ from typing import Any
 
 from stages.formats.files import jsonl_line, read_jsonl
 from stages.formats.shards import open_file, write_shard
-from stages.imagery.store import Drawn, write_shards
+from stages.imagery.image_folder import Drawn, write_shards
 
 Row = dict[str, Any]
 STAGES = ("quality", "embed")
