@@ -16,11 +16,11 @@ from typing import Any
 
 from stages.corpus.clips import FOUNDATION, SPLITS
 from stages.corpus.esc_captions import caption_of
-from stages.corpus.listing import Rejected
+from stages.corpus.listing import Rejected, check_splits, counted, reject
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip
 from stages.corpus.signals import Waveform, generator
-from stages.corpus.soundworld import soundworld
+from stages.corpus.soundworld import plan, soundworld
 from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import replacing_folder, write_jsonl
 from stages.formats.shards import write_shard
@@ -40,18 +40,15 @@ def main() -> None:
     prepare = load_params().prepare
     rows: list[dict[str, Any]] = []
     rejected: list[Rejected] = []
+    if prepare.corpus == "soundworld":
+        check_splits(prepare, (planned.recordings[0].split for planned in plan(prepare)), rejected)
     clips = soundworld(prepare) if prepare.corpus == "soundworld" else recorded(prepare, rejected)
     with replacing_folder(CORPUS) as folder:
         for row, wave in clips:
             soundfile.write(folder / row["file_name"], wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
             rows.append(row)
         splits = Counter(row["split"] for row in rows)
-        if not splits["train"]:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in counted(rejected))
-            raise ValueError(
-                f"prepare.corpus={prepare.corpus} gave no training clip ({reasons or 'none rejected'}); "
-                "check prepare.folder, raise prepare.clips or lower prepare.valid_share and prepare.test_share"
-            )
+        check_splits(prepare, splits.elements(), rejected)
         if prepare.shard_size and len(rows) > prepare.shard_size:
             rows = in_shards(folder, rows, prepare.shard_size)
         write_jsonl(folder / "metadata.jsonl", rows)
@@ -67,12 +64,13 @@ def recorded(prepare: Prepare, rejected: list[Rejected]) -> Iterator[tuple[dict[
     """Yield rows and waveforms of a corpus of recordings; what cannot be used is added to `rejected`."""
     clips, unlisted = read_corpus(prepare)
     rejected += unlisted
+    check_splits(prepare, (clip.split for clip in clips), rejected)
     samples = round(prepare.clip_seconds * SAMPLE_RATE)
     for clip in progress(clips, prepare.corpus):
         try:
             wave = load_clip(Path(prepare.folder) / clip.file, samples)
         except UnusableClipError as error:
-            rejected.append({"id": clip.id, "file": clip.file, "reason": error.reason, "detail": error.detail})
+            rejected.append(reject(clip.id, clip.file, error.reason, error.detail))
             continue
         caption = clip.caption or caption_of(clip.sources[0], wave, generator(prepare.seed, clip.id))
         row = {
@@ -101,11 +99,6 @@ def in_shards(folder: Path, rows: list[dict[str, Any]], shard_size: int) -> list
             (folder / row["file_name"]).unlink()
             moved.append(row | {"file_name": f"{shard}/{row['file_name']}"})
     return moved
-
-
-def counted(rejected: list[Rejected]) -> list[tuple[str, int]]:
-    """How often each reason occurs, sorted by reason."""
-    return sorted(Counter(row["reason"] for row in rejected).items())
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def prepared(monkeypatch, tmp_path, prepare):
     params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"prepare": prepare.model_dump()}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIND_AN_AUDIO_TRACKING", "off")
     stage.main()
     corpus = tmp_path / "data" / "corpus"
     return read_jsonl(corpus / "metadata.jsonl"), read_jsonl(corpus / "rejected.jsonl")
@@ -98,8 +99,8 @@ EXPECTED = {
     "../outside.wav": "file_name",
     "clips/tone 0.wav": "unknown_split",
     "metadata.jsonl, row 19": "file_name",
-    "metadata.jsonl, row 22": "file_name",
-    "metadata.jsonl, row 23": "file_name",
+    "metadata.jsonl, row 22": "broken_row",
+    "metadata.jsonl, row 23": "broken_row",
 }
 
 
@@ -121,16 +122,17 @@ def test_an_audiofolder_becomes_clips_and_every_broken_file_is_listed(monkeypatc
 
 def test_a_csv_in_split_folders_keeps_its_splits(monkeypatch, tmp_path):
     for split in ("train", "validation", "test"):
-        tone(tmp_path / "raw" / split / "a.wav")
-        tone(tmp_path / "raw" / split / "b.wav")
+        for name in "abc":
+            tone(tmp_path / "raw" / split / f"{name}.wav")
         with open(tmp_path / "raw" / split / "metadata.csv", "w", newline="") as file:
-            csv.writer(file).writerows([["file_name", "text"], ["a.wav", "A tone, it hums"], ["b.wav", "Another"]])
+            rows = [["a.wav", "A tone, it hums"], ["b.wav", "Another"], ["c.wav", "A third"]]
+            csv.writer(file).writerows([["file_name", "text"], *rows])
     rows, rejected = prepared(monkeypatch, tmp_path, settings_for("audiofolder", tmp_path / "raw"))
     assert rejected == []
     assert {row["id"]: row["split"] for row in rows} == {
         f"{folder}-{name}": split
         for folder, split in (("train", "train"), ("validation", "valid"), ("test", "test"))
-        for name in "ab"
+        for name in "abc"
     }
     assert rows[0]["caption"] == "A tone, it hums"
 
@@ -165,12 +167,14 @@ def test_a_folder_that_is_missing_or_empty_is_one_clear_error(corpus, tmp_path):
 
 
 def test_a_corpus_without_one_readable_clip_leaves_the_last_corpus_alone(tmp_path):
-    tone(tmp_path / "good" / "a.wav", rate=16_000)
-    for folder in ("good", "bad"):
-        (tmp_path / folder).mkdir(exist_ok=True)
-        row = {"file_name": "a.wav", "caption": "A tone hums on", "split": "train"}
-        (tmp_path / folder / "metadata.jsonl").write_text(json.dumps(row))
-    (tmp_path / "bad" / "a.wav").write_bytes(b"nothing")
+    for number, split in enumerate(["train", "train", "valid", "test", "test", "test"]):
+        row = {"file_name": f"{number}.wav", "caption": "A tone hums on", "split": split}
+        for folder in ("good", "bad"):
+            tone(tmp_path / folder / f"{number}.wav", rate=16_000)
+            with open(tmp_path / folder / "metadata.jsonl", "a") as file:
+                file.write(json.dumps(row) + "\n")
+    for number in (0, 1):
+        (tmp_path / "bad" / f"{number}.wav").write_bytes(b"nothing")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     results = []
     for folder in ("good", "bad"):
@@ -182,8 +186,8 @@ def test_a_corpus_without_one_readable_clip_leaves_the_last_corpus_alone(tmp_pat
     assert results[0].returncode == 0, results[0].stderr
     assert results[1].returncode == 1
     assert "Traceback" not in results[1].stderr
-    assert "error: prepare.corpus=audiofolder gave no training clip (1 unreadable)" in results[1].stderr
-    assert [row["id"] for row in read_jsonl(tmp_path / "data/corpus/metadata.jsonl")] == ["a"]
+    assert "error: prepare.corpus=audiofolder: 0 train, 1 valid, 3 test clips (2 unreadable)" in results[1].stderr
+    assert [row["id"] for row in read_jsonl(tmp_path / "data/corpus/metadata.jsonl")] == list("012345")
     assert not list((tmp_path / "data").glob(".*"))
 
 
@@ -240,8 +244,8 @@ def test_whatever_the_metadata_holds_each_row_is_kept_or_rejected_once(tmp_path_
 def test_the_loudest_part_of_a_recording_is_taken(tmp_path):
     wave = 0.01 * np.ones(80_000)
     wave[50_000:60_000] = 0.6
-    assert np.sum(loudest_window(wave, SAMPLES) == 0.6) == 10_000
-    assert np.array_equal(loudest_window(wave[:100], SAMPLES), wave[:100])
+    assert np.sum(loudest_window([wave], SAMPLES) == 0.6) == 10_000
+    assert np.array_equal(loudest_window([wave[:100]], SAMPLES), wave[:100])
     tone(tmp_path / "short.wav", seconds=0.8, rate=16_000)
     clip = load_clip(tmp_path / "short.wav", SAMPLES)
     assert len(clip) == SAMPLES
@@ -272,3 +276,193 @@ def test_clips_read_one_by_one_are_those_read_at_once_and_a_missing_one_is_named
     write_jsonl("data/corpus/metadata.jsonl", clips[:4])
     with pytest.raises(ValueError, match=r"data/corpus/metadata.jsonl: clip-4 is missing or out of order"):
         list(iterate_accepted_clips("train"))
+
+
+def listed(folder, rows, table="metadata.jsonl", **changes):
+    """What the reader makes of rows of metadata, without audio."""
+    (folder / table).parent.mkdir(parents=True, exist_ok=True)
+    (folder / table).write_text("\n".join(map(json.dumps, rows)))
+    return read_corpus(settings_for("audiofolder", folder, **changes))
+
+
+WORDS = {
+    **dict.fromkeys(["train", "training"], "train"),
+    **dict.fromkeys(["valid", "validation", "val", "dev"], "valid"),
+    **dict.fromkeys(["test", "testing", "eval", "evaluation"], "test"),
+}
+
+
+@given(
+    word=st.sampled_from(sorted(WORDS)),
+    change=st.sampled_from([str.lower, str.upper, str.title]),
+    before=st.lists(st.sampled_from(["data", "clips", "a b"]), max_size=2),
+    after=st.lists(st.sampled_from(["dogs", "x"]), max_size=2),
+    beside_audio=st.booleans(),
+    column=st.booleans(),
+)
+def test_each_word_for_a_split_counts_in_a_column_and_in_any_folder(
+    tmp_path_factory, word, change, before, after, beside_audio, column
+):
+    folder, place = tmp_path_factory.mktemp("words"), [*before, *after] if column else [*before, change(word), *after]
+    names = [f"{number}.wav" for number in range(12)]
+    given_split = {"split": change(word)} if column else {}
+    table = "/".join([*place, "metadata.jsonl"] if beside_audio else ["metadata.jsonl"])
+    rows = [{"file_name": name if beside_audio else "/".join([*place, name]), "caption": "A"} for name in names]
+    clips, rejected = listed(folder, [row | given_split for row in rows], table)
+    assert rejected == []
+    assert {clip.split for clip in clips} == {WORDS[word]}
+
+
+def test_folders_that_contradict_each_other_are_rejected_unless_a_column_says_which(tmp_path, capsys):
+    row = {"file_name": "train/eval/a.wav", "caption": "A bell"}
+    clips, rejected = listed(tmp_path, [row, row | {"file_name": "train/eval/b.wav", "split": "test"}])
+    assert [(clip.file, clip.split) for clip in clips] == [("train/eval/b.wav", "test")]
+    assert [(row["reason"], row["detail"][:14]) for row in rejected] == [("unknown_split", "train and eval")]
+    assert "1 clips look as if they were of another split, such as train/eval/b.wav" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"file_name": "train_01.wav"}, True),
+        ({"file_name": "test-clean/1.wav"}, True),
+        ({"file_name": "fold 3/1.wav"}, True),
+        ({"file_name": "1.wav", "subset": "test"}, True),
+        ({"file_name": "train/1.wav", "label": "train"}, False),
+        ({"file_name": "test/1.wav"}, False),
+        ({"file_name": "steam_train_12.wav", "label": "train"}, False),
+        ({"file_name": "trained dogs/1.wav"}, False),
+    ],
+)
+def test_what_looks_like_a_split_and_is_none_is_said(tmp_path, capsys, row, said):
+    clips, _ = listed(tmp_path, [row | {"caption": "Something sounds"}])
+    output = capsys.readouterr().out
+    assert ("look as if they were of another split" in output) == said
+    assert ("by a draw" in output) == (clips[0].file != "test/1.wav")
+
+
+def test_audio_and_tables_that_no_metadata_names_are_counted_aloud(tmp_path, capsys):
+    for name in ("a.wav", "b.wav", "c.mp3"):
+        (tmp_path / name).touch()
+    (tmp_path / "train.csv").write_text("file_name,caption")
+    listed(tmp_path, [{"file_name": "a.wav", "caption": "A bell"}])
+    assert "3 files of audio or tables stand in no metadata file, such as b.wav" in capsys.readouterr().out
+
+
+@given(caption=st.text(min_size=1, max_size=30), ends=st.sampled_from(["\n", "\r\n"]), escaped=st.booleans())
+def test_any_caption_comes_out_of_jsonl_whole_or_as_one_rejected_row(tmp_path_factory, caption, ends, escaped):
+    folder = tmp_path_factory.mktemp("captions")
+    rows = [{"file_name": "a.wav", "caption": caption}, {"file_name": "b.wav", "caption": "A bell"}]
+    lines = [json.dumps(row, ensure_ascii=escaped) for row in rows]
+    (folder / "metadata.jsonl").write_bytes(ends.join(lines).encode("utf-8", "surrogatepass"))
+    clips, rejected = read_corpus(settings_for("audiofolder", folder))
+    assert len(clips) + len(rejected) == 2
+    kept = {clip.file: clip.caption for clip in clips}
+    assert kept["b.wav"] == "A bell"
+    assert kept.get("a.wav", "") == (" ".join(caption.split()))
+
+
+@pytest.mark.parametrize("text", ["One\u2028two", "One\x85two", "One\x0btwo", "One\x1ctwo"])
+def test_line_ends_of_other_alphabets_do_not_cut_a_row_in_two(tmp_path, text):
+    row = json.dumps({"file_name": "a.wav", "caption": text}, ensure_ascii=False)
+    (tmp_path / "metadata.jsonl").write_text(row, encoding="utf-8")
+    clips, rejected = read_corpus(settings_for("audiofolder", tmp_path))
+    assert ([clip.caption for clip in clips], rejected) == (["One two"], [])
+
+
+def test_rows_that_lose_something_are_rejected_by_their_number(monkeypatch, tmp_path):
+    rows = [{"file_name": f"{number}.wav", "caption": f"Tone {number}"} for number in range(30)]
+    for row in rows:
+        tone(tmp_path / "raw" / row["file_name"], seconds=0.6, rate=16_000)
+    lines = [json.dumps(row).encode() for row in rows]
+    lines += [b'{"file_name": "0.wav", "caption": "half \\ud83d of it"}', '{"caption": "é"}'.encode("latin-1")]
+    lines += [b"[" * 100_000, b'{"file_name": "0.wav", "label": "\\udc00"}']
+    (tmp_path / "raw" / "metadata.jsonl").write_bytes(b"\n".join(lines))
+    (tmp_path / "raw" / "more").mkdir()
+    (tmp_path / "raw" / "more" / "metadata.csv").write_text("file_name,caption\na.wav,A bell, then a horn\n")
+    kept, rejected = prepared(monkeypatch, tmp_path, settings_for("audiofolder", tmp_path / "raw"))
+    assert len(kept) == 30
+    assert {row["file"]: row["reason"] for row in rejected} == {
+        **{f"metadata.jsonl, row {number}": "broken_row" for number in (31, 32, 33, 34)},
+        "more/metadata.csv, row 1": "broken_row",
+    }
+
+
+def test_a_csv_whose_quote_never_closes_is_one_line_and_no_long_caption(tmp_path):
+    (tmp_path / "metadata.csv").write_text('file_name,caption\na.wav,"A bell\nb.wav,A horn\n')
+    with pytest.raises(ValueError, match=r"metadata\.csv: no readable CSV"):
+        read_corpus(settings_for("audiofolder", tmp_path))
+
+
+def test_a_clip_that_two_metadata_files_list_is_taken_once(tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "metadata.csv").write_text("file_name,caption\na.wav,A bell\nb.wav,A horn\n")
+    (tmp_path / "x" / "metadata.jsonl").write_text(json.dumps({"file_name": "./a.wav", "caption": " A  bell"}))
+    clips, rejected = listed(tmp_path, [{"file_name": "x\\b.wav", "caption": "A horn"}])
+    assert sorted(clip.file for clip in clips) == ["x/a.wav", "x/b.wav"]
+    assert [row["reason"] for row in rejected] == ["listed_twice", "listed_twice"]
+
+
+def test_no_recording_is_not_one_recording(tmp_path):
+    rows = [{"file_name": f"{number}.wav", "caption": "A bell", "recording": float("nan")} for number in range(40)]
+    clips, _ = listed(tmp_path, rows)
+    assert {clip.split for clip in clips} == {"train", "valid", "test"}
+
+
+@pytest.mark.parametrize("name", ["n" * 230, "/".join(["f" * 90] * 4) + "/a", "n" * 320, "/".join(["f" * 200] * 25)])
+def test_long_names_and_deep_folders_become_shorter_ids_or_missing_files(monkeypatch, tmp_path, name):
+    raw, rows = tmp_path / "raw", []
+    for number in range(30):
+        row = {"file_name": f"{name}{number}.wav", "caption": f"Tone {number}"}
+        for entry in (row, {"file_name": f"{number}.wav", "caption": f"Tone {number}"}):
+            if len(entry["file_name"]) < 1000 and len(Path(entry["file_name"]).name) < 250:
+                tone(raw / entry["file_name"], seconds=0.6, rate=16_000)
+            rows.append(entry)
+    (raw / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    kept, rejected = prepared(monkeypatch, tmp_path, settings_for("audiofolder", raw))
+    assert len(kept) + len(rejected) == 60
+    assert {row["reason"] for row in rejected} <= {"missing"}
+    assert len({row["id"].lower() for row in kept}) == len(kept) >= 30
+    assert max(len(row["id"]) for row in kept) <= 120
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        ({"train": 5, "valid": 2, "test": 2}, "5 train, 2 valid, 2 test clips"),
+        ({"train": 5, "test": 9}, "5 train, 0 valid, 9 test clips"),
+        ({"train": 5, "valid": 3}, "5 train, 3 valid, 0 test clips"),
+        ({"train": 1, "valid": 1, "test": 3}, "1 train, 1 valid, 3 test clips"),
+    ],
+)
+def test_what_later_stages_cannot_use_is_refused_before_audio_is_read(monkeypatch, tmp_path, counts, found):
+    rows = [
+        {"file_name": f"{split}/{number}.wav", "caption": f"A bell {number}"}
+        for split, count in counts.items()
+        for number in range(count)
+    ]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setattr(stage, "load_clip", lambda *_: pytest.fail("audio was read"))
+    with pytest.raises(
+        ValueError, match=rf"{found}.*need 2 train, 1 valid, 3 test.*prepare\.clips.*prepare\.test_share"
+    ):
+        prepared(monkeypatch, tmp_path, settings_for("audiofolder", tmp_path / "raw"))
+
+
+@pytest.mark.parametrize("changes", [{"clips": 6}, {"clips": 40, "test_share": 0.0}, {"clips": 40, "valid_share": 0.0}])
+def test_a_soundworld_without_a_split_is_refused_before_a_clip_is_made(monkeypatch, tmp_path, changes):
+    monkeypatch.setattr("stages.corpus.soundworld.make", lambda *_: pytest.fail("a clip was made"))
+    with pytest.raises(ValueError, match=r"prepare\.corpus=soundworld: .*need 2 train, 1 valid, 3 test"):
+        prepared(monkeypatch, tmp_path, settings_for("soundworld", "", **changes))
+
+
+def test_links_are_followed_and_a_circle_of_them_ends(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "metadata.jsonl").write_text(json.dumps({"file_name": "a.wav", "caption": "A bell"}))
+    (tmp_path / "raw" / "audio").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "raw")
+    (tmp_path / "raw" / "self").symlink_to(tmp_path / "raw")
+    clips, rejected = read_corpus(settings_for("audiofolder", tmp_path / "raw"))
+    assert ([clip.file for clip in clips], rejected) == (["audio/a.wav"], [])

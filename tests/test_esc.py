@@ -21,11 +21,12 @@ def test_esc10_folders_give_folds_classes_and_captions(monkeypatch, tmp_path):
     for fold in range(1, 6):
         tone(tmp_path / "raw" / "001 - Dog bark" / f"{fold}-{fold}00-A.ogg")
         tone(tmp_path / "raw" / "008 - Chainsaw" / f"{fold}-{fold}01-A.ogg")
+        tone(tmp_path / "raw" / "008 - Chainsaw" / f"{fold}-{fold}01-B.ogg")
     tone(tmp_path / "raw" / "001 - Dog bark" / "9-1-A.ogg")
     tone(tmp_path / "raw" / "011 - Unicorn" / "1-1-A.ogg")
     (tmp_path / "raw" / "LICENSE").write_text("not a clip")
     rows, rejected = prepared(monkeypatch, tmp_path, settings_for("esc10", tmp_path / "raw"))
-    assert Counter(row["split"] for row in rows) == {"train": 6, "valid": 2, "test": 2}
+    assert Counter(row["split"] for row in rows) == {"train": 9, "valid": 3, "test": 3}
     assert {row["split"] for row in rows if "-5-" in row["id"]} == {"test"}
     assert {row["split"] for row in rows if "-4-" in row["id"]} == {"valid"}
     assert {tuple(row["sources"]) for row in rows} == {("dog",), ("chainsaw",)}
@@ -34,9 +35,9 @@ def test_esc10_folders_give_folds_classes_and_captions(monkeypatch, tmp_path):
 
 def test_esc50_layout_is_read_and_its_faults_are_listed(monkeypatch, tmp_path):
     table = [["filename", "fold", "target", "category", "esc10", "src_file", "take"]]
-    for fold in range(1, 6):
-        tone(tmp_path / "raw" / "audio" / f"{fold}-7{fold}-A-0.wav")
-        table.append([f"{fold}-7{fold}-A-0.wav", str(fold), "0", "dog", "True", f"7{fold}", "A"])
+    for fold, take in ((1, "A"), (2, "A"), (3, "A"), (4, "A"), (5, "A"), (5, "B"), (5, "C")):
+        tone(tmp_path / "raw" / "audio" / f"{fold}-7{fold}-{take}-0.wav")
+        table.append([f"{fold}-7{fold}-{take}-0.wav", str(fold), "0", "dog", "True", f"7{fold}", take])
     table.append(["1-99-A-0.wav", "1", "0", "dog", "True", "99", "A"])
     table.append(["1-71-A-0.wav", "8", "0", "dog", "True", "71", "A"])
     table.append(["1-71-A-0.wav", "1", "0", "unicorn", "True", "71", "A"])
@@ -44,7 +45,7 @@ def test_esc50_layout_is_read_and_its_faults_are_listed(monkeypatch, tmp_path):
     with open(tmp_path / "raw" / "meta" / "esc50.csv", "w", newline="") as file:
         csv.writer(file).writerows(table)
     rows, rejected = prepared(monkeypatch, tmp_path, settings_for("esc50", tmp_path / "raw"))
-    assert [row["split"] for row in rows] == ["train", "train", "train", "valid", "test"]
+    assert [row["split"] for row in rows] == ["train", "train", "train", "valid", "test", "test", "test"]
     assert rows[0]["recording"] == "freesound-71"
     assert sorted(row["reason"] for row in rejected) == ["missing", "unknown_class", "unknown_fold"]
 

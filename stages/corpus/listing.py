@@ -1,12 +1,15 @@
-"""What every corpus reader shares: the clip as a row, tables, and how clips become distinct, split and rejected."""
+"""What every corpus reader shares: the clip as a row, files, tables, and how clips become distinct and split."""
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import os
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +18,16 @@ from stages.corpus.signals import generator
 from stages.params.data import Prepare
 
 AUDIO_ENDINGS = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus"}
+UNREADABLE_ENDINGS = {".m4a", ".mp4", ".webm", ".aac", ".wma", ".raw"}  # listed, so that they are not called missing
+# The words of Hugging Face's datasets; of a `split` column, a folder or a table's name.
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+NEEDED = {"train": 2, "valid": 1, "test": 3}  # distances are of two clips, intervals of three
+LONGEST_ID = 120  # file names are made of ids and end at 255 bytes
+Row = dict[str, Any]
 Rejected = dict[str, str]
 
 
@@ -32,22 +45,48 @@ class Clip:
 
 
 def distinct(clips: list[Clip], rejected: list[Rejected]) -> tuple[list[Clip], list[Rejected]]:
-    """Number clips of one id (several captions of a file) and reject those whose recording lies in another split."""
+    """Shorten long ids, number equal ones and reject clips whose recording lies in another split."""
     kept: list[Clip] = []
     splits: dict[str, str] = {}
     taken: set[str] = set()
     for clip in clips:
-        name, number = clip.id, 1
-        while name in taken:
+        short = clip.id
+        if len(short) > LONGEST_ID:
+            short = f"{short[: LONGEST_ID - 13]}-{hashlib.sha256(short.encode()).hexdigest()[:12]}"
+        name, number = short, 1
+        # Some file systems keep no upper and lower case apart.
+        while name.lower() in taken:
             number += 1
-            name = f"{clip.id}--{number}"
-        taken.add(name)
+            name = f"{short}--{number}"
+        taken.add(name.lower())
         if splits.setdefault(clip.recording, clip.split) == clip.split:
             kept.append(replace(clip, id=name))
         else:
             detail = f"recording {clip.recording} lies in {splits[clip.recording]} already"
             rejected.append(reject(name, clip.file, "recording_in_two_splits", detail))
     return kept, rejected
+
+
+def check_splits(prepare: Prepare, splits: Iterable[str], rejected: list[Rejected]) -> None:
+    """Raise ValueError where clips of these splits are too few for the stages that train, validate and evaluate."""
+    counts = Counter(splits)
+    if any(counts[split] < needed for split, needed in NEEDED.items()):
+        found, needed = (", ".join(f"{number[split]} {split}" for split in NEEDED) for number in (counts, NEEDED))
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counted(rejected)) or "none rejected"
+        remedy = "raise prepare.clips, prepare.valid_share or prepare.test_share"
+        if prepare.corpus != "soundworld":
+            remedy = (
+                f"add or mend clips in prepare.folder={prepare.folder}, raise prepare.clips (0: all) or, where splits "
+                "are drawn, prepare.valid_share and prepare.test_share"
+            )
+        raise ValueError(
+            f"prepare.corpus={prepare.corpus}: {found} clips ({reasons}), where later stages need {needed}; {remedy}"
+        )
+
+
+def counted(rejected: list[Rejected]) -> list[tuple[str, int]]:
+    """How often each reason occurs, sorted by reason."""
+    return sorted(Counter(row["reason"] for row in rejected).items())
 
 
 def drawn_split(recording: str, prepare: Prepare) -> str:
@@ -65,41 +104,112 @@ def with_captions(clip: Clip, captions: list[str], prepare: Prepare) -> Clip:
     return replace(clip, caption=drawn, captions=distinct_ones if len(distinct_ones) > 1 else ())
 
 
-def audio_files(folder: Path) -> dict[str, list[str]]:
-    """Every audio file below `folder`, relative to it, by its name without ending."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in AUDIO_ENDINGS and path.is_file():
-            found[path.stem].append(path.relative_to(folder).as_posix())
+def files_below(folder: Path) -> list[str]:
+    """Every file below a folder, relative to it; symbolic links are followed, each real folder is entered once.
+
+    Raises ValueError naming a folder that cannot be listed.
+    """
+
+    def fail(error: OSError) -> None:
+        raise ValueError(f"{error.filename}: cannot be listed ({error.strerror}); give leave to read it, or move it")
+
+    found: list[str] = []
+    entered: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        real = os.path.realpath(root)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders.sort()
+        base = Path(root).relative_to(folder)
+        found += [(base / name).as_posix() for name in names]
+    return sorted(found, key=PurePosixPath)
+
+
+def audio_by_name(files: Sequence[str]) -> dict[str, list[str]]:
+    """The audio files by `file_key` of their name without ending; those that can be read hide those that cannot."""
+    found: dict[str, list[str]] = {}
+    for endings in (AUDIO_ENDINGS, UNREADABLE_ENDINGS):
+        named: dict[str, list[str]] = defaultdict(list)
+        for file in files:
+            if PurePosixPath(file).suffix.lower() in endings:
+                named[file_key(PurePosixPath(file).stem)].append(file)
+        found = named | found
     return found
 
 
-def csv_rows(table: Path, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Rows of a CSV file with a header. Raises ValueError where it is no UTF-8, no CSV or lacks one of `columns`."""
+def file_key(stem: str) -> str:
+    """A file's name as it can be compared: archives and systems compose accents and replace colons each their way."""
+    return unicodedata.normalize("NFC", stem).strip().replace(":", "_")
+
+
+def of_part(paths: Sequence[str], own: Collection[str], others: Collection[str] = ()) -> list[str]:
+    """Of files of one name those in a folder named as one of `own`, else those in no folder of `others`."""
+
+    def lies_in(path: str, names: Collection[str]) -> bool:
+        return any(part.lower() in names for part in PurePosixPath(path).parent.parts)
+
+    return [path for path in paths if lies_in(path, own)] or [path for path in paths if not lies_in(path, others)]
+
+
+def csv_rows(
+    folder: Path, table: str, rejected: list[Rejected], columns: Sequence[str] = ()
+) -> Iterator[tuple[str, Row]]:
+    """Rows of a CSV file with a header, each after its place ("train.csv, row 3"); broken rows are rejected.
+
+    Raises ValueError where the file is no UTF-8, no CSV or lacks one of `columns`.
+    """
+    path = folder / table
     try:
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows, header = list(reader), reader.fieldnames or []
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            reader.fieldnames = header = [name.strip() for name in reader.fieldnames or []]
+            missing = ", ".join(column for column in columns if column not in header)
+            if missing:
+                found = ", ".join(header) or "nothing"
+                raise ValueError(f"{path}: no column {missing}; its first line holds {found}; name the columns so")
+            for number, row in enumerate(reader, start=1):
+                place = f"{table}, row {number}"
+                if None in row:
+                    detail = "more cells than columns: put quotes around a caption that holds commas"
+                    rejected.append(reject("", place, "broken_row", detail))
+                else:
+                    yield place, row
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table}: no readable CSV in UTF-8 ({error}); mend or convert it") from None
-    missing = [column for column in columns if column not in header]
-    if missing:
-        found = ", ".join(header) or "nothing"
-        raise ValueError(
-            f"{table}: no column {', '.join(missing)}; its first line holds {found}; take the published file"
-        )
-    return rows
+        raise ValueError(f"{path}: no readable CSV in UTF-8 ({error}); mend or convert it") from None
 
 
-def jsonl_rows(table: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a JSONL file; a line that is no object becomes an empty row, which is rejected by its number."""
-    for line in table.read_text(encoding="utf-8-sig", errors="replace").splitlines():
-        if line.strip():
+def jsonl_rows(folder: Path, table: str, rejected: list[Rejected]) -> Iterator[tuple[str, Row]]:
+    """Rows of a JSONL file, each after its place; a line that is no JSON object in UTF-8 is rejected."""
+    with open(folder / table, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            place = f"{table}, row {number}"
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                row = {}
-            yield row if isinstance(row, dict) else {}
+                row = json.loads(line.decode("utf-8-sig")) if line.strip() else None
+            except (ValueError, RecursionError) as error:
+                rejected.append(reject("", place, "broken_row", f"no JSON in UTF-8: {error}"))
+                continue
+            if isinstance(row, dict) and is_text(row):
+                yield place, row
+            elif line.strip():
+                rejected.append(reject("", place, "broken_row", "no JSON object of whole characters"))
+
+
+def is_text(value: Any) -> bool:
+    """Whether all of a JSON value can be written; JSON can hold half a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def text_of(value: Any) -> str:
+    """A cell or JSON value as text in one line; "" where it is none, such as null, NaN or a list."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
+        return ""
+    return " ".join(str(value).split())
 
 
 def inside(file: str) -> bool:
@@ -113,5 +223,6 @@ def slug(text: str) -> str:
 
 
 def reject(clip: str, file: str, reason: str, detail: str) -> Rejected:
-    """A row of rejected.jsonl."""
-    return {"id": clip, "file": file, "reason": reason, "detail": detail}
+    """A row of rejected.jsonl; what is no whole character in a name or text is spelled out."""
+    row = {"id": clip, "file": file, "reason": reason, "detail": detail}
+    return {key: value.encode("utf-8", "backslashreplace").decode() for key, value in row.items()}

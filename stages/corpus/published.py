@@ -1,149 +1,192 @@
 """Readers of the captioned corpora as their authors publish them: AudioCaps, Clotho, WavCaps.
 
-Captions come from their tables, audio from anywhere below the folder. A clip whose audio is not there (AudioCaps' is on
-YouTube, and much is gone) is listed in rejected.jsonl as `missing`. Several captions of a clip are kept, one is drawn.
+Tables and audio lie anywhere below the folder, as the tools that download them lay them out. A clip whose audio is not
+there (AudioCaps' is on YouTube, and much is gone) is rejected as `missing`, one that several files could be as
+`ambiguous`. Several captions of a clip are kept, one is drawn.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stages.corpus.listing import (
+    SPLITS,
     Clip,
     Rejected,
-    audio_files,
+    Row,
+    audio_by_name,
     csv_rows,
     distinct,
     drawn_split,
+    file_key,
+    files_below,
+    is_text,
+    of_part,
     reject,
     slug,
+    text_of,
     with_captions,
 )
 from stages.params.data import Prepare
 
-AUDIOCAPS_TABLES = {"train": "train", "val": "valid", "test": "test"}
-CLOTHO_TABLES = {"development": "train", "validation": "valid", "evaluation": "test"}
+CLOTHO = {"development": "train", "validation": "valid", "evaluation": "test"}
+WAVCAPS = {"as_": "AudioSet_SL", "bbc_": "BBC_Sound_Effects", "fsd_": "FreeSound", "sb_": "SoundBible"}
+# A video's id, the clip's start and perhaps its end; an id may itself end so, thus both readings.
+CUTS = (r"(.+?)_(\d+(?:\.\d+)?)(?:[_-]\d+(?:\.\d+)?)?", r"(.+)_(\d+(?:\.\d+)?)")
+FOLDER_ENDS = ("", "_flac")
+NUMBER = r"\d+(?:\.\d+)?"
 
 
 def audiocaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     """`train.csv`, `val.csv`, `test.csv` with audiocap_id, youtube_id, start_time, caption; any of them will do.
 
-    A clip's audio is named by its YouTube id, with or without `Y` before it and its start behind it (`_30`, or
-    `_30000` in milliseconds with whatever follows), or by its audiocap_id. Raises ValueError where there is no table.
+    A clip's audio is named by its YouTube id, with or without `Y` before it and its start and end behind it, in seconds
+    or milliseconds (`_30`, `_30.000_40.000`, `_30000_40000`), or by its audiocap_id in a folder of its split.
+    Raises ValueError where there is no table, or two of a split.
     """
-    tables = [(folder / f"{name}.csv", split) for name, split in AUDIOCAPS_TABLES.items()]
-    tables = [(table, split) for table, split in tables if table.is_file()]
-    if not tables:
-        raise ValueError(f"{folder}: no train.csv, val.csv or test.csv in it; prepare.corpus=audiocaps needs one")
-    files = audio_files(folder)
-    shortened = {"_".join(stem.split("_")[:-1]): paths for stem, paths in files.items() if stem.count("_")}
+    files = files_below(folder)
+    names = audio_by_name(files)
+    cuts: dict[tuple[str, float], set[str]] = defaultdict(set)
+    for stem, paths in names.items():
+        for match in filter(None, (re.fullmatch(cut, stem) for cut in CUTS)):
+            cuts[match[1], float(match[2])].update(paths)
     clips: list[Clip] = []
     rejected: list[Rejected] = []
-    for table, split in tables:
-        rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-        for number, row in enumerate(csv_rows(table, ("youtube_id", "caption")), start=1):
-            if row.get("youtube_id") and _spaced(row.get("caption")):
-                rows[row["youtube_id"], str(row.get("start_time") or "0")].append(row)
+    for table, split in _tables(folder, files, {f"{word}.csv": SPLITS[word] for word in SPLITS}, "audiocaps"):
+        rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for place, row in csv_rows(folder, table, rejected, ("youtube_id", "caption")):
+            if row["youtube_id"] and text_of(row["caption"]):
+                rows[row["youtube_id"], text_of(row.get("start_time")) or "0"].append(row)
             else:
-                rejected.append(reject("", f"{table.name}, row {number}", "no_caption", "no youtube_id or no caption"))
+                rejected.append(reject("", place, "no_caption", "no youtube_id or no caption"))
+        starts = Counter(video for video, _ in rows)
+        own = {word for word in SPLITS if SPLITS[word] == split}
         for (video, start), group in rows.items():
+            second = float(start) if re.fullmatch(NUMBER, start) else -1.0
+            titles = (video, f"Y{video}")
+            found = [sorted(cuts.get((title, second * unit), ())) for title in titles for unit in (1, 1000)]
+            if starts[video] == 1:
+                found += [names.get(title, []) for title in titles]
+            ids = [text_of(row.get("audiocap_id")) for row in group]
+            found += [of_part(names.get(name, []), own, SPLITS.keys() - own) for name in ids]
+            paths = next((of_part(paths, own) for paths in found if paths), [])
             name = f"audiocaps-{slug(video)}-{slug(start)}"
-            milliseconds = f"{video}_{round(float(start) * 1000)}" if start.replace(".", "", 1).isdigit() else video
-            stems = [
-                f"{video}_{start}",
-                milliseconds,
-                video,
-                f"Y{video}",
-                *(str(row.get("audiocap_id")) for row in group),
-            ]
-            paths = next((files[stem] for stem in stems if stem in files), shortened.get(milliseconds, []))
-            if not paths:
-                rejected.append(reject(name, f"youtube {video}", "missing", "no audio of it; gone from YouTube?"))
-                continue
-            captions = [_spaced(row["caption"]) for row in group]
-            clips.append(with_captions(Clip(name, paths[0], f"youtube-{video}", split, None, ()), captions, prepare))
+            clip = Clip(name, f"youtube {video}", f"youtube-{video}", split, None, ())
+            _add(clip, paths, [text_of(row["caption"]) for row in group], prepare, clips, rejected)
     return distinct(clips, rejected)
 
 
 def clotho(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     """`clotho_captions_{development,validation,evaluation}.csv` with file_name, caption_1 to caption_5; any will do.
 
-    Audio lies in a folder of the split's name, or anywhere. Raises ValueError where there is no table.
+    Audio lies in a folder of the split's name, or in none of another's. Raises ValueError where there is no table, or
+    two of a split.
     """
-    tables = [(folder / f"clotho_captions_{name}.csv", name) for name in CLOTHO_TABLES]
-    tables = [(table, name) for table, name in tables if table.is_file()]
-    if not tables:
-        raise ValueError(f"{folder}: no clotho_captions_development.csv or the like; prepare.corpus=clotho needs one")
-    files = audio_files(folder)
+    files = files_below(folder)
+    names = audio_by_name(files)
     clips: list[Clip] = []
     rejected: list[Rejected] = []
-    for table, part in tables:
-        for number, row in enumerate(csv_rows(table, ("file_name", "caption_1")), start=1):
-            file = str(row.get("file_name") or "").strip()
-            captions = [_spaced(value) for column, value in row.items() if str(column).startswith("caption")]
+    for table, part in _tables(folder, files, {f"clotho_captions_{part}.csv": part for part in CLOTHO}, "clotho"):
+        for place, row in csv_rows(folder, table, rejected, ("file_name", "caption_1")):
+            file = (row["file_name"] or "").strip()
+            captions = [text_of(value) for column, value in row.items() if column.startswith("caption")]
             captions = [caption for caption in captions if caption]
-            name = f"clotho-{slug(PurePosixPath(file).stem)}"
-            paths = files.get(PurePosixPath(file).stem, [])
-            if not file or not captions:
-                rejected.append(reject("", f"{table.name}, row {number}", "no_caption", "no file_name or no caption"))
-            elif not paths:
-                rejected.append(reject(name, file, "missing", "no such audio below the folder"))
+            stem = PurePosixPath(file).stem
+            paths = of_part(names.get(file_key(stem), []), {part}, CLOTHO.keys() - {part})
+            if file and captions:
+                clip = Clip(f"clotho-{slug(stem)}", file, f"clotho-{file}", CLOTHO[part], None, ())
+                _add(clip, paths, captions, prepare, clips, rejected)
             else:
-                path = _nearest(paths, part)
-                clip = Clip(name, path, f"clotho-{file}", CLOTHO_TABLES[part], None, ())
-                clips.append(with_captions(clip, captions, prepare))
+                rejected.append(reject("", place, "no_caption", "no file_name or no caption"))
     return distinct(clips, rejected)
 
 
 def wavcaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     """Every JSON file below the folder that has `data`: a list of objects with `id` and `caption`.
 
-    Audio is named by the id and lies in a folder named as the JSON's own (`AudioSet_SL`, `FreeSound` ...), or anywhere.
-    WavCaps has no splits: they are drawn by clip. Raises ValueError where there is no such JSON.
+    Audio is named by the id and lies in a folder named as the JSON's own (`AudioSet_SL`, `FreeSound_flac` ...), or in
+    none of another's. What a blacklist in the folder (`blacklist_exclude_test_ac.json` ...: clips of other corpora's
+    test sets) names is rejected; without the file it is kept. WavCaps has no splits: they are drawn by clip. Raises
+    ValueError where there is no such JSON.
     """
-    tables = {path: data for path in sorted(folder.rglob("*.json")) if (data := _wavcaps_data(path)) is not None}
-    if not tables:
-        raise ValueError(f"{folder}: no JSON with a list `data`; prepare.corpus=wavcaps needs WavCaps' json_files")
-    files = audio_files(folder)
-    clips: list[Clip] = []
+    files = files_below(folder)
+    names = audio_by_name(files)
+    tables = {PurePosixPath(file): _json(folder / file) for file in files if file.lower().endswith(".json")}
+    banned = {
+        (source, _wavcaps_key(item)): table.name
+        for table, read in tables.items()
+        if table.name.startswith("blacklist")
+        for source, items in read.items()
+        for item in items
+    }
+    texts: dict[tuple[str, str], list[str]] = defaultdict(list)
     rejected: list[Rejected] = []
-    for table, rows in tables.items():
-        part = table.parent.name
+    for table, rows in ((table, read["data"]) for table, read in tables.items() if isinstance(read.get("data"), list)):
+        part = next((WAVCAPS[key] for key in WAVCAPS if f"_{key}" in f"_{table.stem}"), table.parent.name)
         for number, row in enumerate(rows, start=1):
-            item = str(row.get("id") or "") if isinstance(row, dict) else ""
-            said = row.get("caption") if isinstance(row, dict) else None
-            captions = [_spaced(caption) for caption in (said if isinstance(said, list) else [said])]
-            captions = [caption for caption in captions if caption]
-            stem = item if item in files else PurePosixPath(item).stem
-            name = f"wavcaps-{slug(part)}-{slug(stem)}"
-            if not item or not captions:
-                place = f"{table.relative_to(folder).as_posix()}, row {number}"
-                rejected.append(reject("", place, "no_caption", "no id or no caption"))
-            elif stem not in files:
-                rejected.append(reject(name, item, "missing", "no such audio below the folder"))
+            row = row if isinstance(row, dict) and is_text(row) else {}
+            item, said = text_of(row.get("id")).removesuffix(".wav"), row.get("caption")
+            captions = [text for text in map(text_of, said if isinstance(said, list) else [said]) if text]
+            if item and captions:
+                texts[part, item] += captions
             else:
-                recording = f"wavcaps-{part}-{stem}"
-                clip = Clip(name, _nearest(files[stem], part), recording, drawn_split(recording, prepare), None, ())
-                clips.append(with_captions(clip, captions, prepare))
+                rejected.append(reject("", f"{table}, row {number}", "no_caption", "no id or no caption"))
+    if not texts and not rejected:
+        raise ValueError(f"{folder}: no JSON with a list `data`; prepare.corpus=wavcaps needs WavCaps' json_files")
+    clips: list[Clip] = []
+    others = {
+        f"{part.lower()}{end}" for part in {*WAVCAPS.values(), *(part for part, _ in texts)} for end in FOLDER_ENDS
+    }
+    for (part, item), captions in texts.items():
+        paths = of_part(names.get(file_key(item), []), {part.lower() + end for end in FOLDER_ENDS}, others)
+        recording = f"wavcaps-{part}-{item}"
+        name = f"wavcaps-{slug(part)}-{slug(item)}"
+        # The blacklists call AudioSet_SL AudioSet.
+        if blacklist := banned.get((part.removesuffix("_SL"), _wavcaps_key(item))):
+            detail = f"named in {blacklist}; remove that file to keep it"
+            rejected.append(reject(name, item, "blacklisted", detail))
+        else:
+            clip = Clip(name, item, recording, drawn_split(recording, prepare), None, ())
+            _add(clip, paths, captions, prepare, clips, rejected)
     return distinct(clips, rejected)
 
 
-def _wavcaps_data(path: Path) -> list[Any] | None:
+def _wavcaps_key(item: object) -> str:
+    return str(item).removesuffix(".wav").removeprefix("Y")
+
+
+def _add(
+    clip: Clip, paths: list[str], captions: list[str], prepare: Prepare, clips: list[Clip], rejected: list[Rejected]
+) -> None:
+    """Add a clip whose audio is the one path, or say why its file is none."""
+    if len(paths) == 1:
+        clips.append(with_captions(replace(clip, file=paths[0]), captions, prepare))
+    elif paths:
+        detail = f"could be {' or '.join(paths[:3])}; leave one of them"
+        rejected.append(reject(clip.id, clip.file, "ambiguous", detail))
+    else:
+        rejected.append(reject(clip.id, clip.file, "missing", "no audio of it below the folder"))
+
+
+def _tables(folder: Path, files: list[str], parts: dict[str, str], corpus: str) -> list[tuple[str, str]]:
+    """The tables of these names with their parts. Raises ValueError where there is none, or two of a part."""
+    found = {part: [file for file in files if parts.get(PurePosixPath(file).name) == part] for part in parts.values()}
+    for part, tables in found.items():
+        if len(tables) > 1:
+            raise ValueError(f"{folder}: {' and '.join(tables)} are both tables of {part} clips; leave one of them")
+    if not any(found.values()):
+        raise ValueError(f"{folder}: none of {', '.join(parts)} below it; prepare.corpus={corpus} needs one")
+    return [(tables[0], part) for part, tables in found.items() if tables]
+
+
+def _json(path: Path) -> dict[str, Any]:
     try:
         read = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError:
-        return None
-    data = read.get("data") if isinstance(read, dict) else None
-    return data if isinstance(data, list) else None
-
-
-def _nearest(paths: list[str], part: str) -> str:
-    """The file that lies in a folder named `part`; the first where none does."""
-    return next((path for path in paths if part in PurePosixPath(path).parts), paths[0])
-
-
-def _spaced(text: Any) -> str:
-    return " ".join(text.split()) if isinstance(text, str) else ""
+    except (ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}

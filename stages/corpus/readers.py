@@ -9,29 +9,35 @@ code; only a folder that is missing or laid out otherwise is an error.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from stages.corpus.esc_captions import categories
-from stages.corpus.listing import Clip, Rejected, csv_rows, distinct, drawn_split, inside, jsonl_rows, reject, slug
+from stages.corpus.listing import (
+    SPLITS,
+    Clip,
+    Rejected,
+    Row,
+    audio_by_name,
+    counted,
+    csv_rows,
+    distinct,
+    drawn_split,
+    files_below,
+    inside,
+    jsonl_rows,
+    reject,
+    slug,
+    text_of,
+)
 from stages.corpus.published import audiocaps, clotho, wavcaps
 from stages.corpus.signals import generator
 from stages.params.data import Prepare
 
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "validation": "valid",
-    "val": "valid",
-    "dev": "valid",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-}
 CAPTION_COLUMNS = ("caption", "text", "transcription")
+LIKE_SPLIT = {*SPLITS, "development", "holdout", "fold", "subset", "partition", "trainset", "testset"}
 LABEL_COLUMNS = ("label", "labels", "category", "class")
+TABLE_ENDINGS = (".csv", ".jsonl", ".tsv", ".parquet")
 ESC_SPLITS = {"1": "train", "2": "train", "3": "train", "4": "valid", "5": "test"}
 ESC10_FOLDERS = {
     "dog bark": "dog",
@@ -69,11 +75,10 @@ def read_corpus(prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     else:
         clips, rejected = _audiofolder(folder, prepare)
     if not clips:
-        reasons = sorted({row["reason"] for row in rejected})
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counted(rejected)) or "none rejected"
         raise ValueError(
-            f"prepare.folder={prepare.folder} holds no usable {prepare.corpus} clip"
-            + (f" ({len(rejected)} rejected: {', '.join(reasons)})" if rejected else "")
-            + "; check prepare.corpus and the folder's layout"
+            f"prepare.folder={prepare.folder} holds no usable {prepare.corpus} clip ({reasons}); check prepare.corpus "
+            "and the folder's layout"
         )
     return _limited(sorted(clips, key=lambda clip: clip.id), prepare), rejected
 
@@ -100,22 +105,24 @@ def _esc10(folder: Path) -> tuple[list[Clip], list[Rejected]]:
 
 def _esc50(folder: Path) -> tuple[list[Clip], list[Rejected]]:
     """`meta/esc50.csv` beside `audio/`: columns filename, fold, category, src_file. Folds as in ESC-10."""
-    table = folder / "meta" / "esc50.csv"
-    if not table.is_file():
-        raise ValueError(f"{table}: no such file; prepare.corpus=esc50 needs ESC-50's folders meta/ and audio/")
-    clips, rejected = [], []
-    for row in csv_rows(table):
-        name = row.get("filename") or ""
+    if not (folder / "meta" / "esc50.csv").is_file():
+        raise ValueError(
+            f"{folder}: no meta/esc50.csv in it; prepare.corpus=esc50 needs ESC-50's folders meta/ and audio/"
+        )
+    clips: list[Clip] = []
+    rejected: list[Rejected] = []
+    for place, row in csv_rows(folder, "meta/esc50.csv", rejected, ("filename", "fold", "category", "src_file")):
+        name = row["filename"] or ""
         file = f"audio/{name}"
         clip = f"esc50-{slug(PurePosixPath(name).stem)}"
         if not name or not inside(file):
-            rejected.append(reject("", file, "file_name", "no file name inside the folder"))
-        elif row.get("fold") not in ESC_SPLITS:
-            rejected.append(reject(clip, file, "unknown_fold", str(row.get("fold"))))
-        elif row.get("category") not in categories():
-            rejected.append(reject(clip, file, "unknown_class", str(row.get("category"))))
+            rejected.append(reject("", place, "file_name", "no file name inside the folder"))
+        elif row["fold"] not in ESC_SPLITS:
+            rejected.append(reject(clip, file, "unknown_fold", str(row["fold"])))
+        elif row["category"] not in categories():
+            rejected.append(reject(clip, file, "unknown_class", str(row["category"])))
         else:
-            recording = f"freesound-{row.get('src_file') or name}"
+            recording = f"freesound-{row['src_file'] or name}"
             clips.append(Clip(clip, file, recording, ESC_SPLITS[row["fold"]], None, (row["category"],)))
     return distinct(clips, rejected)
 
@@ -123,39 +130,65 @@ def _esc50(folder: Path) -> tuple[list[Clip], list[Rejected]]:
 def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     """Every metadata.jsonl or metadata.csv with file_name and caption (or text); label, split, recording optional.
 
-    Splits come from the split column or the topmost folder's name; what has none is drawn by recording, which is
-    the file itself unless a `recording` column groups files.
+    Splits come from the split column or from a folder of the path; what has none is drawn by recording, which is the
+    file itself unless a `recording` column groups files. A folder named as a clip's label (trains hiss) is no split.
     """
-    tables = sorted([*folder.rglob("metadata.jsonl"), *folder.rglob("metadata.csv")])
+    files = files_below(folder)
+    tables = [file for file in files if PurePosixPath(file).name in ("metadata.jsonl", "metadata.csv")]
     if not tables:
         raise ValueError(f"{folder}: no metadata.jsonl or metadata.csv with file_name and caption columns in it")
-    clips, rejected = [], []
+    clips: list[Clip] = []
+    rejected: list[Rejected] = []
+    listed: set[tuple[str, str]] = set()
+    origins: Counter[str] = Counter()
+    doubtful: list[str] = []
     for table in tables:
-        base = table.parent.relative_to(folder)
-        rows = csv_rows(table) if table.suffix == ".csv" else jsonl_rows(table)
-        for number, row in enumerate(rows, start=1):
+        is_csv = table.endswith(".csv")
+        rows = csv_rows(folder, table, rejected, ("file_name",)) if is_csv else jsonl_rows(folder, table, rejected)
+        for place, row in rows:
             name = row.get("file_name")
-            place = f"{table.relative_to(folder).as_posix()}, row {number}"
             if not isinstance(name, str) or not name.strip():
                 rejected.append(reject("", place, "file_name", "no file_name"))
                 continue
-            file = (base / name).as_posix()
-            clip = slug(PurePosixPath(file).with_suffix("").as_posix())
+            path = PurePosixPath(table).parent / name.replace("\\", "/")
+            file, clip = str(path), slug(str(path.with_suffix("")) if path.name else name)
             captions = [row[column] for column in CAPTION_COLUMNS if isinstance(row.get(column), str)]
-            caption = " ".join(captions[0].split()) if captions else ""
-            folder_name = PurePosixPath(file).parts[0] if "/" in file else ""
-            given = row.get("split") or (folder_name if folder_name.lower() in SPLITS else "")
-            split = SPLITS.get(str(given).lower(), "") if given else "drawn"
+            caption = text_of(captions[0]) if captions else ""
+            sources = _labels(row)
+            given = text_of(row.get("split"))
+            folders = [part for part in path.parent.parts if part.lower() in SPLITS and part not in sources]
+            named = {SPLITS[part.lower()] for part in folders}
             if not inside(file):
                 rejected.append(reject(clip, file, "file_name", "outside the corpus folder"))
             elif not caption:
                 rejected.append(reject(clip, file, "no_caption", f"none of the columns {', '.join(CAPTION_COLUMNS)}"))
-            elif not split:
-                rejected.append(reject(clip, file, "unknown_split", str(given)))
+            elif (file, caption) in listed:
+                rejected.append(reject(clip, file, "listed_twice", f"{place}: with this caption once before"))
+            elif given and given.lower() not in SPLITS:
+                rejected.append(reject(clip, file, "unknown_split", given))
+            elif not given and len(named) > 1:
+                detail = f"{' and '.join(folders)} in one path: say which in a column `split`"
+                rejected.append(reject(clip, file, "unknown_split", detail))
             else:
-                recording = str(row.get("recording") or file)
-                split = drawn_split(recording, prepare) if split == "drawn" else split
-                clips.append(Clip(clip, file, recording, split, caption, _labels(row)))
+                listed.add((file, caption))
+                recording = text_of(row.get("recording")) or file
+                split = SPLITS.get(given.lower()) or next(iter(named), "") or drawn_split(recording, prepare)
+                origins["the column split" if given else f"a folder {folders[0]}" if named else "a draw"] += 1
+                words = set(re.split(r"[^a-z]+", file.lower())) - {source.lower() for source in sources} | row.keys()
+                if (named - {split}) if given else (not named and words & LIKE_SPLIT):
+                    doubtful.append(file)
+                clips.append(Clip(clip, file, recording, split, caption, sources))
+    print(f"{folder}: splits by " + ", ".join(f"{origin} ({count} clips)" for origin, count in origins.items()))
+    if doubtful:
+        print(
+            f"{folder}: {len(doubtful)} clips look as if they were of another split, such as {doubtful[0]}; what "
+            f"counts is a column `split`, else a folder, that is one of {', '.join(SPLITS)}"
+        )
+    used = {*tables, *(clip.file for clip in clips), *(row["file"] for row in rejected)}
+    audio = {file for paths in audio_by_name(files).values() for file in paths}
+    unused = [file for file in files if file not in used and (file in audio or file.endswith(TABLE_ENDINGS))]
+    if unused:
+        print(f"{folder}: {len(unused)} files of audio or tables stand in no metadata file, such as {unused[0]}")
     return distinct(clips, rejected)
 
 
@@ -174,11 +207,10 @@ def _limited(clips: list[Clip], prepare: Prepare) -> list[Clip]:
     return sorted((clip for _, _, clip in chosen), key=lambda clip: clip.id)
 
 
-def _labels(row: dict[str, Any]) -> tuple[str, ...]:
-    for column in LABEL_COLUMNS:
-        value = row.get(column)
-        if isinstance(value, list):
-            return tuple(str(label) for label in value)
-        if value is not None and str(value).strip():
-            return (str(value).strip(),)
+def _labels(row: Row) -> tuple[str, ...]:
+    """The labels of the first of the label columns that has any."""
+    for value in map(row.get, LABEL_COLUMNS):
+        labels = tuple(filter(None, map(text_of, value if isinstance(value, list) else [value])))
+        if labels:
+            return labels
     return ()
