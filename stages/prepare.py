@@ -4,28 +4,29 @@ Command: `python -m stages.prepare`
 Inputs: `prepare` in params.yaml; the folder it names, unless the corpus is soundworld.
 Outputs: data/corpus/ with `<id>.flac` (16 kHz mono, clip_seconds long; more than `prepare.shard_size` of them in tar
 shards), metadata.jsonl and rejected.jsonl.
-Runtime: about 15 s for the 800 clips of soundworld or the 400 recordings of ESC-10 (one core).
+Runtime: about 15 s of one core for the 800 clips of soundworld or the 400 recordings of ESC-10; all cores work.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stages.corpus.clips import FOUNDATION, SPLITS
 from stages.corpus.esc_captions import caption_of
-from stages.corpus.listing import Rejected, check_splits, counted, reject
+from stages.corpus.listing import Clip, check_splits, counted, reject
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip
 from stages.corpus.signals import Waveform, generator
-from stages.corpus.soundworld import plan, soundworld
+from stages.corpus.soundworld import Planned, make, plan
 from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import replacing_folder, write_jsonl
 from stages.formats.shards import write_shard
 from stages.params.data import Prepare
 from stages.params.schema import load_params
+from stages.plumbing.cores import on_all_cores
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.tracking.stage_runs import log_stage
@@ -35,18 +36,15 @@ CORPUS = Path("data/corpus")
 
 def main() -> None:
     """Write data/corpus/ for the corpus that params.yaml names."""
-    import soundfile
-
     prepare = load_params().prepare
-    rows: list[dict[str, Any]] = []
-    rejected: list[Rejected] = []
-    if prepare.corpus == "soundworld":
-        check_splits(prepare, (planned.recordings[0].split for planned in plan(prepare)), rejected)
-    clips = soundworld(prepare) if prepare.corpus == "soundworld" else recorded(prepare, rejected)
+    items: list[Planned] | list[Clip]
+    items, rejected = (plan(prepare), []) if prepare.corpus == "soundworld" else read_corpus(prepare)
+    check_splits(prepare, (item.split for item in items), rejected)
     with replacing_folder(CORPUS) as folder:
-        for row, wave in clips:
-            soundfile.write(folder / row["file_name"], wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-            rows.append(row)
+        written = on_all_cores(partial(write_clip, prepare, folder), items)
+        rows: list[dict[str, Any]] = []
+        for row in progress(written, prepare.corpus, len(items)):
+            (rejected if "reason" in row else rows).append(row)
         splits = Counter(row["split"] for row in rows)
         check_splits(prepare, splits.elements(), rejected)
         if prepare.shard_size and len(rows) > prepare.shard_size:
@@ -60,33 +58,34 @@ def main() -> None:
     log_stage("prepare", prepare, counts | {f"rejected_{reason}": count for reason, count in counted(rejected)})
 
 
-def recorded(prepare: Prepare, rejected: list[Rejected]) -> Iterator[tuple[dict[str, Any], Waveform]]:
-    """Yield rows and waveforms of a corpus of recordings; what cannot be used is added to `rejected`."""
-    clips, unlisted = read_corpus(prepare)
-    rejected += unlisted
-    check_splits(prepare, (clip.split for clip in clips), rejected)
-    samples = round(prepare.clip_seconds * SAMPLE_RATE)
-    for clip in progress(clips, prepare.corpus):
-        try:
-            wave = load_clip(Path(prepare.folder) / clip.file, samples)
-        except UnusableClipError as error:
-            rejected.append(reject(clip.id, clip.file, error.reason, error.detail))
-            continue
-        caption = clip.caption or caption_of(clip.sources[0], wave, generator(prepare.seed, clip.id))
-        row = {
-            "file_name": f"{clip.id}.flac",
-            "id": clip.id,
-            "split": clip.split,
-            "caption": caption,
-            "sources": list(clip.sources),
-            "composition": None,
-            "held_out_pair": False,
-            "recording": clip.recording,
-            "attributes": {},
-        }
-        if clip.captions:
-            row["captions"] = list(clip.captions)
-        yield row, wave
+def write_clip(prepare: Prepare, folder: Path, item: Planned | Clip) -> dict[str, Any]:
+    """Write one clip into `folder`; return its row of metadata.jsonl, or of rejected.jsonl if it cannot be used."""
+    import soundfile
+
+    try:
+        row, wave = make(item, prepare) if isinstance(item, Planned) else recorded(item, prepare)
+    except UnusableClipError as error:
+        assert isinstance(item, Clip), "what soundworld makes is usable"
+        return reject(item.id, item.file, error.reason, error.detail)
+    soundfile.write(folder / row["file_name"], wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return row
+
+
+def recorded(clip: Clip, prepare: Prepare) -> tuple[dict[str, Any], Waveform]:
+    """Row and waveform of one clip of a corpus of recordings. Raises UnusableClipError as `load_clip`."""
+    wave = load_clip(Path(prepare.folder) / clip.file, round(prepare.clip_seconds * SAMPLE_RATE))
+    row: dict[str, Any] = {
+        "file_name": f"{clip.id}.flac",
+        "id": clip.id,
+        "split": clip.split,
+        "caption": clip.caption or caption_of(clip.sources[0], wave, generator(prepare.seed, clip.id)),
+        "sources": list(clip.sources),
+        "composition": None,
+        "held_out_pair": False,
+        "recording": clip.recording,
+        "attributes": {},
+    }
+    return row | ({"captions": list(clip.captions)} if clip.captions else {}), wave
 
 
 def in_shards(folder: Path, rows: list[dict[str, Any]], shard_size: int) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from stages.corpus.measurements import event_peaks, loudness_curve, rate
 from stages.corpus.signals import generator
-from stages.corpus.soundworld import SOURCES, soundworld
+from stages.corpus.soundworld import SOURCES, make, plan
 from stages.evaluation.adherence import adherence, calibrate
 from stages.params.data import Attribute, Prepare
 
@@ -34,7 +34,7 @@ def clips():
         valid_share=0.1,
         test_share=0.2,
     )
-    return list(soundworld(prepare))
+    return [make(planned, prepare) for planned in plan(prepare)]
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,6 @@ from stages.corpus.soundworld_captions import MAX_WORDS, MIN_WORDS, caption_of_o
 from stages.corpus.soundworld_words import WORDS
 from stages.formats.audio import SAMPLE_RATE
 from stages.params.data import Attribute, Prepare, SoundSource
-from stages.plumbing.progress import progress
 
 SOURCES: dict[SoundSource, models.Source] = {
     "bell": models.bell,
@@ -84,11 +83,10 @@ class Planned:
     id: str
     recordings: tuple[Recording, ...]
 
-
-def soundworld(prepare: Prepare) -> Iterator[tuple[dict[str, Any], Waveform]]:
-    """Yield each clip of `plan(prepare)` as a row of metadata with its waveform, ordered by id."""
-    for planned in progress(plan(prepare), "soundworld"):
-        yield make(planned, prepare)
+    @property
+    def split(self) -> str:
+        """Both recordings lie in it."""
+        return self.recordings[0].split
 
 
 def plan(prepare: Prepare) -> list[Planned]:
@@ -326,7 +324,7 @@ def _row(planned: Planned, prepare: Prepare, caption: str, attributes: dict[str,
     return {
         "file_name": f"{planned.id}.flac",
         "id": planned.id,
-        "split": planned.recordings[0].split,
+        "split": planned.split,
         "caption": caption,
         "sources": sources,
         "composition": None,
