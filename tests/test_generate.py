@@ -15,7 +15,7 @@ from stages.plumbing.device import device
 from stages.published.encoders import convert_encoders
 from stages.published.synthesis import convert_codec, convert_unet
 from stages.synthesis.generation import latent_width
-from stages.synthesis.unet import load_unet
+from stages.synthesis.unet import load_denoiser
 from tests.test_pretrained import published  # noqa: F401 - a fixture
 from tests.test_towers import published_imagebind
 
@@ -34,7 +34,7 @@ def models(published, tmp_path, monkeypatch):  # noqa: F811
     a = {"fusion": "mean", "embedding_dim": 24, "context_dim": 32, "context_tokens": 1, "length": 77}
     state = ExperimentB(b, torch.randn(77, 32)).state_dict()
     save_experiment(root / "models/experiment_b", b, state)
-    state = ExperimentA(a, load_unet(root / "models/backbone")).state_dict()
+    state = ExperimentA(a, load_denoiser(root / "models/backbone")).state_dict()
     save_experiment(root / "models/experiment_a", a, state)
     monkeypatch.chdir(root)
     return root

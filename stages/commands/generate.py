@@ -93,7 +93,7 @@ def generate_takes(
     from stages.plumbing.device import device
     from stages.synthesis.codec import CODEC, load_codec
     from stages.synthesis.generation import latent_width, sample_latents
-    from stages.synthesis.unet import BACKBONE, load_unet
+    from stages.synthesis.unet import BACKBONE, load_denoiser
     from stages.towers.store import ENCODERS, load_clap, load_imagebind
     from stages.training.determinism import derive_seed
 
@@ -110,10 +110,10 @@ def generate_takes(
         text_embedding, image_embedding = _embeddings(text, image, load_imagebind(root / ENCODERS).to(device()))
         if experiment == "a":
             trained_a = load_experiment_a(root / EXPERIMENT_A, root / BACKBONE)
-            context, unet = trained_a.context(text_embedding, image_embedding), trained_a.unet
+            context, denoiser = trained_a.context(text_embedding, image_embedding), trained_a.denoiser
         else:
             context = load_experiment_b(root / EXPERIMENT_B).context(text_embedding, image_embedding)
-            unet = load_unet(root / BACKBONE).eval()
+            denoiser = load_denoiser(root / BACKBONE).eval()
         clap, tokenizer = load_clap(root / ENCODERS)
         empty = clap.token_features(tokenizer([""]))[0]
         codec = load_codec(root / CODEC).to(device())
@@ -121,7 +121,7 @@ def generate_takes(
         clips = []
         for seed in seeds:
             latents = sample_latents(
-                unet.to(device()),
+                denoiser.to(device()),
                 context,
                 empty,
                 seeds=[derive_seed(seed, "generate")],

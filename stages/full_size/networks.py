@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +13,8 @@ from stages.published.diffusers_names import unet_config, vae_config
 from stages.published.make_an_audio import UNET, VAE
 from stages.synthesis.bigvgan import BigVGAN
 from stages.synthesis.codec import Codec
+from stages.synthesis.schedule import MAKE_AN_AUDIO
+from stages.synthesis.unet import Denoiser
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower
 from stages.weights.fitting import without_prefix
@@ -22,11 +22,11 @@ from stages.weights.fitting import without_prefix
 HEADS, COLUMNS, TOKENS, EMBEDDING_DIM = 8, 78, 77, 1024
 
 
-def full_unet() -> Any:
+def full_denoiser() -> Denoiser:
     """Make-An-Audio's U-Net."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(**unet_config(_published(UNET), HEADS, SHAPES))
+    return Denoiser(UNet2DConditionModel(**unet_config(_published(UNET), HEADS, SHAPES)), MAKE_AN_AUDIO)
 
 
 def full_codec() -> Codec:

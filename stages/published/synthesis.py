@@ -13,6 +13,8 @@ from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
 from stages.synthesis.bigvgan import BigVGAN, read_generator
 from stages.synthesis.codec import write_codec
 from stages.synthesis.mel import MEL_BANDS
+from stages.synthesis.schedule import MAKE_AN_AUDIO
+from stages.synthesis.unet import Denoiser, save_denoiser
 from stages.weights.reading import read_weights
 
 OPTIONS, GENERATOR = "bigvgan/args.yml", "bigvgan/best_netG.pt"
@@ -83,5 +85,5 @@ def convert_unet(folder: Path, weights: str | Path, heads: int) -> int:
     """
     checkpoint = read_make_an_audio(find_checkpoint(weights))
     unet = read_unet(checkpoint.unet, heads, checkpoint.path)
-    unet.save_pretrained(folder)
+    save_denoiser(folder, Denoiser(unet, MAKE_AN_AUDIO))
     return sum(parameter.numel() for parameter in unet.parameters())
