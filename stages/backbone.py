@@ -23,7 +23,7 @@ from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.published.synthesis import convert_unet
+from stages.published.unet import convert_unet
 from stages.synthesis.codec import Codec, load_codec
 from stages.synthesis.mel import mel_spectrogram
 from stages.synthesis.unet import BACKBONE, Denoiser, build_denoiser, load_denoiser, save_denoiser

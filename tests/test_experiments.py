@@ -192,7 +192,7 @@ def test_each_stage_of_a_trains_what_it_says_whatever_the_share_of_dropped_capti
             train_stage(number, network, data, data, given, tmp_path / f"{dropout}-{number}")
             changed = {name for name, weight in network.state_dict().items() if not torch.equal(weight, before[name])}
             assert any(name.startswith("projection.") for name in changed)
-            assert any(name.startswith("unet.") for name in changed) == trains, (dropout, number)
+            assert any(name.startswith("denoiser.") for name in changed) == trains, (dropout, number)
 
 
 def test_at_guidance_1_a_system_still_has_all_its_takes():

@@ -12,8 +12,9 @@ from stages.experiments.experiment_a import ExperimentA
 from stages.experiments.experiment_b import ExperimentB
 from stages.experiments.fusion import save_experiment
 from stages.plumbing.device import device
+from stages.published.codec import convert_codec
 from stages.published.encoders import convert_encoders
-from stages.published.synthesis import convert_codec, convert_unet
+from stages.published.unet import convert_unet
 from stages.synthesis.generation import latent_width
 from stages.synthesis.unet import load_denoiser
 from tests.test_pretrained import published  # noqa: F401 - a fixture

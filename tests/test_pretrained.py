@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from stages.published.codec import convert_codec, read_options, read_vocoder
 from stages.published.diffusers_names import read_unet, read_vae
 from stages.published.encoders import convert_encoders, read_text_tower
 from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
-from stages.published.synthesis import convert_codec, convert_unet, read_options, read_vocoder
+from stages.published.unet import convert_unet
 from stages.synthesis.bigvgan import read_generator
 from stages.synthesis.codec import load_codec
 from stages.synthesis.unet import load_denoiser

@@ -25,7 +25,7 @@ class ContextProjection(nn.Module):
     def __init__(self, embedding_dim: int, context_dim: int, tokens: int, length: int) -> None:
         super().__init__()
         if length % tokens:
-            raise ValueError(f"train_a.context_tokens={tokens} does not divide CLAP's {length} tokens; take 1")
+            raise ValueError(f"train_a.context_tokens={tokens} does not divide {length}, CLAP's tokens; take 1")
         self.tokens, self.length = tokens, length
         self.layers = nn.Sequential(
             nn.Linear(embedding_dim, 2 * context_dim),
