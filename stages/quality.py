@@ -15,8 +15,7 @@ from typing import Any
 from stages.formats.files import iterate_jsonl, jsonl_line, replacing_folder, write_json
 from stages.imagery.checks import PerceptualHashes, image_problems
 from stages.imagery.image_folder import image_paths
-from stages.language.profanity import is_profane
-from stages.language.text import text_problems
+from stages.language.text import is_profane, text_problems
 from stages.params.data import Quality
 from stages.params.schema import load_params
 from stages.plumbing.progress import progress

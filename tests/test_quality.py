@@ -17,7 +17,7 @@ from PIL import Image
 from stages.commands import contact_sheet
 from stages.formats.files import read_jsonl, write_jsonl
 from stages.imagery.checks import PerceptualHashes
-from stages.language.profanity import is_profane
+from stages.language.text import is_profane
 from stages.quality import check_reject_rate, main, pair_problems
 
 ROOT = Path(__file__).parents[1]

@@ -8,40 +8,49 @@ closed classes of English, `foreign.wordlist` words that no English caption need
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from simplemma import lemmatize
 
 HERE = Path(__file__).parent
+# What may stand in the place of an inflection's ending.
+ENDINGS = {"ies": ["y"], "es": ["", "e"], "s": [""], "ing": ["", "e"], "ied": ["y"], "ed": ["", "e"]}
 
 
 @cache
 def _lexicon() -> dict[str, dict[str, str]]:
     """Map each word to its classes and each class to what it entails ("" where nothing)."""
     lexicon: dict[str, dict[str, str]] = {}
-    with open(HERE / "lexicon.tsv", encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-            for word in row["words"].split():
-                lexicon.setdefault(word.replace("_", " "), {})[row["class"]] = row["entails"]
+    for word, row in _words("lexicon.tsv"):
+        lexicon.setdefault(word, {})[row["class"]] = row["entails"]
     return lexicon
 
 
 @cache
 def _function_words() -> dict[str, str]:
     """Map each function word to its class."""
-    with open(HERE / "function_words.tsv", encoding="utf-8", newline="") as file:
-        return {
-            word.replace("_", " "): row["class"]
-            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-            for word in row["words"].split()
-        }
+    return {word: row["class"] for word, row in _words("function_words.tsv")}
+
+
+def _words(name: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each word of a table's column `words`, with its row."""
+    with open(HERE / name, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            for word in row["words"].split():
+                yield word.replace("_", " "), row
 
 
 @cache
 def foreign_words() -> frozenset[str]:
     """Return function words of other languages, which give away a caption whose other words look English."""
-    return frozenset((HERE / "foreign.wordlist").read_text(encoding="utf-8").split())
+    return word_list("foreign.wordlist")
+
+
+def word_list(name: str) -> frozenset[str]:
+    """Read the words of a file of this folder."""
+    return frozenset((HERE / name).read_text(encoding="utf-8").split())
 
 
 @cache
@@ -68,14 +77,7 @@ def _forms(word: str) -> list[str]:
     """List the forms under which an inflected word may stand in the lexicon, likeliest first."""
     *head, last = word.split(" ")
     bases = [last, str(lemmatize(last, lang="en")).lower()]
-    for ending, replacements in (
-        ("ies", ["y"]),
-        ("es", ["", "e"]),
-        ("s", [""]),
-        ("ing", ["", "e"]),
-        ("ied", ["y"]),
-        ("ed", ["", "e"]),
-    ):
+    for ending, replacements in ENDINGS.items():
         stem = last.removesuffix(ending)
         if stem != last and len(stem) > 1:
             bases += [stem + replacement for replacement in replacements]

@@ -6,10 +6,11 @@ No statistical tagger: the lexicon knows the words of sounding scenes, endings a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from stages.language.lexicon import entries, function_class, phrases
-from stages.language.text import WORD, lemma, plain
+from stages.language.text import WORD, content_lemmas, lemma, plain, words
 
 ADJECTIVES = frozenset({"seen_adjective", "heard_adjective", "either_adjective"})
 NOUNS = frozenset({"seen_noun", "heard_noun", "either_noun"})
@@ -27,15 +28,25 @@ PARTICLES = frozenset(
 
 @dataclass
 class Token:
-    """A word, or a phrase of the lexicon, and what it is.
+    """A word, or a phrase of the lexicon: what it is and, once `sides` has seen it, where it goes.
 
-    `classes` maps what it can be to the words that its definition entails; `kind` is what it was taken for.
+    `classes` maps what it can be to the words that its definition entails; `kind` is what it was taken for. `phrase`
+    counts the noun phrases and clauses, so that words of different phrases are told apart; `group` joins what moves or
+    goes together; `flexible` words can be seen as well as heard; `spare` names the side that a word left out may still
+    serve; `leads` marks the preposition of a place that may open a part ("in a cave").
     """
 
     text: str
     comma: bool  # punctuation stands before it
-    classes: dict[str, str] = field(default_factory=dict)
+    classes: dict[str, str]
     kind: str = ""
+    side: str | None = None  # seen | heard | None
+    position: int = 0
+    phrase: int = 0
+    group: int = 0
+    flexible: bool = False
+    spare: str | None = None
+    leads: bool = False
 
     @property
     def entails(self) -> str:
@@ -48,6 +59,24 @@ class Token:
         last = self.text.split(" ")[-1]
         return last in IRREGULAR_PLURALS or (last.endswith("s") and not last.endswith("ss"))
 
+    @cached_property
+    def lemmas(self) -> set[str]:
+        """Its lemmas that are no stop words."""
+        return content_lemmas(self.text)
+
+    @cached_property
+    def length(self) -> int:
+        """How many words it is."""
+        return len(words(self.text))
+
+    @property
+    def content(self) -> bool:
+        """Whether the word says something by itself."""
+        return self.kind in NOUNS | VERBS | ADJECTIVES | {"adverb"}
+
+
+NOTHING = Token("", True, {})  # what stands before the first and behind the last
+
 
 def tag(caption: str) -> list[Token]:
     """Split a caption into tokens and decide the kind of each.
@@ -56,52 +85,48 @@ def tag(caption: str) -> list[Token]:
     (`article`, `preposition`, ...), `adverb` and `particle`.
     """
     tokens = _tokens(caption)
-    for index in range(len(tokens)):
-        tokens[index].kind = _kind(tokens, index)
+    for index, token in enumerate(tokens):
+        token.kind = _kind(tokens, index)
     return tokens
 
 
 def _tokens(caption: str) -> list[Token]:
     pieces = re.findall(rf"{WORD.pattern}|[,.;:!?()\"]", plain(caption))
     tokens: list[Token] = []
-    comma = False
     index = 0
     while index < len(pieces):
-        if not WORD.fullmatch(pieces[index]):
-            comma = True
-            index += 1
-            continue
         length = _phrase_length(pieces, index)
-        text = " ".join(pieces[index : index + length]).removesuffix("'s")
-        tokens.append(Token(text, comma and bool(tokens), entries(text)))
-        comma = False
+        if WORD.fullmatch(pieces[index]):
+            text = " ".join(pieces[index : index + length]).removesuffix("'s")
+            comma = bool(tokens) and not WORD.fullmatch(pieces[index - 1])
+            tokens.append(Token(text, comma, entries(text)))
         index += length
     return tokens
 
 
 def _phrase_length(pieces: list[str], index: int) -> int:
     """Count the words of the longest lexicon phrase that starts at `index`; 1 if none does."""
-    for length in range(LONGEST_PHRASE, 1, -1):
-        piece = pieces[index : index + length]
-        if len(piece) < length or not all(WORD.fullmatch(word) for word in piece):
-            continue
-        phrase = " ".join(piece)
-        singular = " ".join([*piece[:-1], lemma(piece[-1])])
-        if phrase in phrases() or singular in phrases():
+    for length in range(min(LONGEST_PHRASE, len(pieces) - index), 1, -1):
+        *head, last = pieces[index : index + length]
+        if any(" ".join([*head, form]) in phrases() for form in (last, lemma(last))):
             return length
     return 1
 
 
+def neighbours(tokens: list[Token], index: int) -> tuple[Token, Token]:
+    """The tokens before and behind one, `NOTHING` where there is none."""
+    return tokens[index - 1] if index else NOTHING, tokens[index + 1] if index + 1 < len(tokens) else NOTHING
+
+
 def _kind(tokens: list[Token], index: int) -> str:
     token = tokens[index]
-    before = _subject(tokens, index)
-    after = tokens[index + 1] if index + 1 < len(tokens) else None
+    before, after = _subject(tokens, index), neighbours(tokens, index)[1]
     function = function_class(token.text)
     if function == "preposition" and token.text in PARTICLES and not _starts_noun_phrase(after):
         return "particle"
     if function == "determiner" and token.text in ("her", "his") and not _starts_noun_phrase(after):
         return "pronoun"
-    is_noun = function == "auxiliary" and before is not None and before.kind in DETERMINERS  # "a can"
+    is_noun = function == "auxiliary" and before.kind in DETERMINERS  # "a can"
     if function and not is_noun:
         return function
     classes = set(token.classes)
@@ -118,19 +143,16 @@ def _kind(tokens: list[Token], index: int) -> str:
     return _first(token, classes)
 
 
-def _subject(tokens: list[Token], index: int) -> Token | None:
+def _subject(tokens: list[Token], index: int) -> Token:
     """Return the token before; behind a noun with a preposition ("wind in the trees"), the noun that both belong to."""
-    before = index - 1
-    if before < 0:
-        return None
-    if tokens[before].kind not in NOUNS or tokens[index].comma:
-        return tokens[before]
-    start = before
+    before = neighbours(tokens, index)[0]
+    if before.kind not in NOUNS or tokens[index].comma:
+        return before
+    start = index - 1
     while start > 0 and tokens[start].kind in NOUNS | ADJECTIVES | DETERMINERS and not tokens[start].comma:
         start -= 1
-    if tokens[start].kind == "preposition" and start > 0 and tokens[start - 1].kind in NOUNS:
-        return tokens[start - 1]
-    return tokens[before]
+    joined = tokens[start].kind == "preposition" and start > 0 and tokens[start - 1].kind in NOUNS
+    return tokens[start - 1] if joined else before
 
 
 def _first(token: Token, kinds: set[str] | frozenset[str]) -> str:
@@ -139,84 +161,73 @@ def _first(token: Token, kinds: set[str] | frozenset[str]) -> str:
     return next(kind for kind in order if kind in token.classes and kind in kinds)
 
 
-def _homograph_kind(token: Token, before: Token | None, after: Token | None) -> str:
+def _homograph_kind(token: Token, before: Token, after: Token) -> str:
     """Decide whether a word such as "drill", "whistles" or "open" is a verb, a noun or an adjective here."""
     classes = set(token.classes)
     verb = _first(token, VERBS)
     if not classes & {"seen_noun", "either_noun"} and not classes & ADJECTIVES:
         return verb  # Heard either way: "beat", "blast".
-    if re.search("(?:ing|ed)$", token.text) and token.text not in ("building", "string"):
+    if token.text.endswith(("ing", "ed")) and token.text not in ("building", "string"):
         return verb
     noun = _first(token, classes - VERBS)
-    agrees = before is not None and token.plural != before.plural
+    agrees = token.plural != before.plural
     if classes & ADJECTIVES:
-        if _is_noun_like(after) or (before is not None and before.kind in NOUNS and not agrees and not token.plural):
+        if _is_noun_like(after) or (before.kind in NOUNS and not agrees and not token.plural):
             return _first(token, ADJECTIVES)
         if not classes & NOUNS:
-            return verb if before is not None and before.kind in NOUNS else noun
+            return verb if before.kind in NOUNS else noun
         noun = _first(token, classes & NOUNS)
-    if before is None or (before.comma and before.kind == "conjunction"):
+    if before is NOTHING or (before.comma and before.kind == "conjunction"):
         return noun
     if before.kind == "pronoun" or before.text == "to":
         return verb
     if before.kind in NOUNS:
-        if _is_verb_like(after):
-            return noun
-        return verb if agrees and (before.plural or after is None or not _is_bare_noun(after)) else noun
-    if before.kind in ("particle", "adverb") and token.plural:
-        return verb if not _is_verb_like(after) else noun
+        is_bare_noun = not after.comma and after.classes and set(after.classes) <= NOUNS | ADJECTIVES
+        return verb if agrees and not _is_verb_like(after) and (before.plural or not is_bare_noun) else noun
+    if before.kind in ("particle", "adverb") and token.plural and not _is_verb_like(after):
+        return verb
     if before.kind == "conjunction" and token.plural and _starts_noun_phrase(after):
         return verb
     return noun
 
 
-def _unknown_kind(token: Token, before: Token | None, after: Token | None) -> str:
+def _unknown_kind(token: Token, before: Token, after: Token) -> str:
     """Guess the kind of a word that no list knows from its ending and its neighbours."""
     text = token.text
     if text.isdigit():
         return "determiner"
     if text.endswith("ly") and len(text) > 4:
         return "adverb"
-    in_noun_phrase = before is not None and before.kind in DETERMINERS | ADJECTIVES | {"preposition"}
     if text.endswith("ing") and len(text) > 5:
         return "action"
     if text.endswith("ed") and len(text) > 4:
+        in_noun_phrase = before.kind in DETERMINERS | ADJECTIVES | {"preposition"}
         return "seen_adjective" if in_noun_phrase and _is_noun_like(after) else "action"
-    if re.search("(?:ous|ful|ive|ical|less|ish|y)$", text) and _is_noun_like(after):
+    if text.endswith(("ous", "ful", "ive", "ical", "less", "ish", "y")) and _is_noun_like(after):
         return "either_adjective"
-    if before is not None and before.kind == "pronoun":
+    if before.kind == "pronoun" or before.text == "to":
         return "action"
-    if before is not None and before.kind in NOUNS and token.plural != before.plural and not _is_verb_like(after):
-        return "action"
-    if before is not None and before.text == "to":
+    if before.kind in NOUNS and token.plural != before.plural and not _is_verb_like(after):
         return "action"
     return "seen_noun"
 
 
-def _is_noun_like(token: Token | None) -> bool:
+def _is_noun_like(token: Token) -> bool:
     """Whether a following word may be the noun that an adjective waits for."""
-    if token is None or token.comma or function_class(token.text):
+    if token.comma or function_class(token.text):
         return False
     return not token.classes or bool(set(token.classes) & (NOUNS | ADJECTIVES | VERBS))
 
 
-def _is_bare_noun(token: Token) -> bool:
-    return not token.comma and set(token.classes) <= NOUNS | ADJECTIVES and bool(token.classes)
+def _is_verb_like(token: Token) -> bool:
+    if token.comma or function_class(token.text) == "auxiliary":
+        return not token.comma
+    return bool(set(token.classes) & VERBS) and "seen_noun" not in token.classes
 
 
-def _is_verb_like(token: Token | None) -> bool:
-    if token is None or token.comma:
-        return False
-    if function_class(token.text) == "auxiliary":
-        return True
-    return bool(set(token.classes) & VERBS) and not set(token.classes) & {"seen_noun"}
-
-
-def _starts_noun_phrase(token: Token | None) -> bool:
-    if token is None or token.comma:
-        return False
+def _starts_noun_phrase(token: Token) -> bool:
     function = function_class(token.text)
-    if function:
-        return function in DETERMINERS
+    if token.comma or function:
+        return not token.comma and function in DETERMINERS
     kinds = set(token.classes)
     return not token.text.endswith("ly") and (not kinds or bool(kinds & (NOUNS | ADJECTIVES | {"setting"})))

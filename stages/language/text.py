@@ -12,7 +12,7 @@ from functools import cache
 
 from simplemma import is_known, lemmatize
 
-from stages.language.lexicon import entries, foreign_words, function_class
+from stages.language.lexicon import entries, foreign_words, function_class, word_list
 
 WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
 POSSESSIVE = re.compile(r"(?:'s)+$")
@@ -20,6 +20,8 @@ SPELLING = str.maketrans(
     dict.fromkeys("\u2018\u2019\u02bc\u00b4`", "'") | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
 )
 ENGLISH_SHARE = 0.6
+# Beside these words the harmless sense of a swear word is meant.
+HARMLESS_BESIDE = {"cock": {"crow", "hen", "rooster"}, "pussy": {"cat"}, "ass": {"bray", "donkey"}}
 
 
 def plain(text: str) -> str:
@@ -105,3 +107,17 @@ def text_problems(visual_part: str, text_part: str, min_words: int, max_words: i
     if not is_english(f"{visual_part} {text_part}"):
         problems.append("not_english")
     return problems
+
+
+def is_profane(text: str) -> bool:
+    """Whether a text holds a swear word or slur in any inflection; "a cock crows" does not."""
+    found = words(text)
+    pieces = {piece for word in found for piece in (word, *word.split("-"))}
+    bad = (pieces | {lemma(piece) for piece in pieces}) & _profane_words()
+    beside = {lemma(word) for word in found}
+    return any(not HARMLESS_BESIDE.get(name, set()) & beside for name in bad)
+
+
+@cache
+def _profane_words() -> frozenset[str]:
+    return word_list("profanity.wordlist")
