@@ -1,15 +1,21 @@
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow import MlflowClient
 
 from stages.commands.main import main
-from stages.commands.sync import REVISIONS_EXPERIMENT
+from stages.commands.sync import REVISIONS_EXPERIMENT, read_metrics
+from stages.tracking.machines import read_machines
+from stages.tracking.revisions import flat_params, lock_hashes, read_yaml
 
 SCRIPT = """
 import json, os, pathlib, yaml
@@ -92,6 +98,50 @@ def clone(origin, empty_store, tmp_path, monkeypatch):
     shutil.copy(empty_store, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def monorepo(origin, empty_store, tmp_path, monkeypatch):
+    """A git repository whose DVC repository is a folder of it, run once; that folder is the test's working folder."""
+    folder = tmp_path / "monorepo" / "sound"
+    folder.mkdir(parents=True)
+    shell("git", "init", "-q", folder=folder.parent)
+    shell("dvc", "init", "-q", "--subdir", folder=folder)
+    for name in (".gitignore", "dvc.yaml", "evaluate.py", "params.yaml", "data", "presets"):
+        (shutil.copytree if (origin / name).is_dir() else shutil.copy)(origin / name, folder / name)
+    (folder / "metrics").mkdir()
+    shutil.copy(empty_store, folder)
+    monkeypatch.chdir(folder)
+    shell("dvc", "repro", "-q", folder=folder)
+    shell("git", "add", "-A", folder=folder)
+    shell("git", "commit", "-qm", "In a folder of its own", folder=folder)
+    return folder
+
+
+MARKS = b"<<<<<<< HEAD\nstages: {}\n=======\nstages: {}\n>>>>>>> other\n"
+NO_LOCK = [
+    MARKS,
+    b"a: [1",
+    b"- 1",
+    b"stages: 3",
+    b"stages: {evaluate: {outs: [{md5: 1}]}}",
+    b"stages: [1]",
+    b"\xff: : 1",
+]
+
+
+def commit_each(folder: Path, contents: dict[str, list[bytes]]) -> dict[str, str]:
+    """Commit each content of each file, with all other files as they were; return the commits with the file's name."""
+    hashes = {}
+    for name, several in contents.items():
+        before = (folder / name).read_bytes()
+        for content in several:
+            (folder / name).write_bytes(content)
+            shell("git", "commit", "-qam", name, folder=folder)
+            hashes[shell("git", "rev-parse", "HEAD", folder=folder)] = name
+        (folder / name).write_bytes(before)
+    shell("git", "commit", "-qam", "As before", folder=folder)
+    return hashes
 
 
 def tags(folder: Path, experiment: str):
@@ -214,6 +264,133 @@ def test_stage_run_and_revision_name_each_other_also_where_dvc_restored_the_outp
     parent = client.get_run(longer.data.tags["mlflow.parentRunId"])
     assert parent.data.tags["experiment"] == "longer"
     assert parent.data.tags["revision"] == longer.data.tags["revision"] == tags(copy, "longer")["revision"]
+
+
+def test_a_dvc_repository_in_a_folder_of_gits_is_logged_whole(monorepo, capsys):
+    for folder in (monorepo, monorepo / "data"):
+        os.chdir(folder)
+        main(["sync", "--all"])
+    first, last = capsys.readouterr().out.splitlines()[1::2]
+    assert first.startswith("1 logged, 0 already there")
+    assert last.startswith("0 logged, 1 already there")
+    client, (run,) = runs(monorepo)
+    assert run.data.metrics["evaluation.experiment_b.fad"] == 2.5
+    assert run.data.params == {"prepare.corpus": "bells", "train_b.epochs": "4"}
+    assert (run.data.tags["preset"], run.data.tags["machines"][:6]) == ("default", "Abacus")
+    assert {"params.yaml", "dvc.lock", "metrics/evaluation.json", "metrics/listening/index.html"} <= set(
+        artifacts(client, run.info.run_id)
+    )
+    (stage_run,) = client.search_runs(
+        [client.get_experiment_by_name("bind-an-audio").experiment_id], "tags.kind='stage'"
+    )
+    assert run.data.tags["run.evaluate"] == stage_run.info.run_id
+
+
+def test_the_committed_params_of_a_monorepo_are_found_by_the_stage_itself(monorepo):
+    (monorepo / "params.yaml").write_text(PARAMS.format(7))
+    shell("dvc", "repro", "-q", folder=monorepo)
+    client = MlflowClient(f"sqlite:///{monorepo / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("bind-an-audio").experiment_id
+    newest = client.search_runs([experiment], "tags.kind='stage'")[0]
+    assert newest.data.tags["preset_changes"] == "train_b.epochs=7"
+
+
+def test_all_goes_on_past_what_nobody_can_read_and_says_so(clone, capsys):
+    broken = commit_each(clone, {"dvc.lock": [MARKS, b"- 1"], "params.yaml": [MARKS], "dvc.yaml": [MARKS]})
+    odd = commit_each(clone, {"metrics/evaluation.json": [MARKS], "presets/short.yaml": [MARKS]})
+    main(["sync", "--all"])
+    lines = capsys.readouterr().out.splitlines()
+    left_out = {line[:7]: line for line in lines if ": left out: " in line}
+    assert {sha[:7]: name in left_out[sha[:7]] for sha, name in broken.items()} == dict.fromkeys(left_out, True)
+    logged = {run.data.tags["revision"]: run for run in runs(clone)[1]}
+    assert lines[-1].startswith(f"{len(logged)} logged, 0 already there, {len(broken)} left out")
+    assert odd.keys() <= logged.keys()
+    assert sum("metrics/evaluation.json: not JSON" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("content", NO_LOCK)
+def test_a_lock_that_cannot_be_read_is_one_line_with_its_name(content):
+    for kind in ("deps", "outs"):
+        with pytest.raises(ValueError, match=r"^dvc\.lock of abc: ") as caught:
+            lock_hashes(content.decode(errors="replace"), kind, "dvc.lock of abc")
+        assert "\n" not in str(caught.value)
+
+
+@given(st.text())
+def test_whatever_stands_in_an_old_file_of_dvcs_it_is_read_or_one_line(text):
+    for read in (lambda: lock_hashes(text, "outs"), lambda: read_yaml(text, "params.yaml")):
+        try:
+            assert isinstance(read(), dict)
+        except ValueError as error:
+            assert "\n" not in str(error)  # noqa: PT017
+    assert isinstance(flat_params(text), dict)
+    assert isinstance(read_machines(text), dict)
+
+
+@pytest.mark.parametrize("content", [b"[1]", b"\xff", MARKS, b"3", b'{"a": {"b": "text"}}'])
+def test_metrics_that_cannot_be_read_are_left_out(tmp_path, content):
+    (tmp_path / "odd.json").write_bytes(content)
+    (tmp_path / "train_b.json").write_text('{"epoch": 3}')
+    found = read_metrics(tmp_path, ["odd.json", "train_b.json", "missing.json"])
+    assert {name: value for name, value in found.items() if not name.startswith("odd")} == {"train_b.epoch": 3.0}
+
+
+@pytest.mark.parametrize("content", [MARKS, b"stages: 3"])
+@pytest.mark.parametrize("words", [["show"], ["plots"]])
+def test_todays_dvc_lock_that_cannot_be_read_is_one_line(clone, words, content):
+    (clone / "metrics" / "evaluation.json").write_text("{}")
+    (clone / "dvc.lock").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^dvc\.lock: ") as caught:
+        main(words)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", "dvc.yaml"])
+def test_what_is_committed_is_logged_whatever_lies_in_the_working_folder(clone, name):
+    (clone / name).write_bytes(MARKS)
+    main(["sync", "HEAD"])
+    assert len(runs(clone)[1]) == 1
+
+
+class Garbled(http.server.BaseHTTPRequestHandler):
+    """A server that answers everything alike, and no MLflow's answer."""
+
+    status, body = 200, b""
+
+    def do_GET(self):
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(200, b"<html>"), (200, b"{}"), (200, b'{"experiment": 3}'), (404, b"<html>"), "dead", "not a db"],
+)
+def test_a_store_that_does_not_work_is_one_line(clone, monkeypatch, answer):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Garbled) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://me:secret@127.0.0.1:{server.server_port}"
+        if isinstance(answer, tuple):
+            monkeypatch.setattr(Garbled, "status", answer[0])
+            monkeypatch.setattr(Garbled, "body", answer[1])
+        elif answer == "dead":
+            uri = "http://me:secret@127.0.0.1:9"
+        else:
+            (clone / "mlflow.db").write_bytes(b"nothing of the kind")
+            uri = f"sqlite:///{clone / 'mlflow.db'}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        with pytest.raises(ValueError, match="MLFLOW_TRACKING_URI") as caught:
+            main(["sync"])
+        server.shutdown()
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from stages.params.preset import in_words, nearest_preset
 from stages.params.schema import load_params
-from stages.tracking.dependencies import content_md5
+from stages.tracking.dependencies import content_md5, read_and_written
 from stages.tracking.machines import (
     MACHINES,
     UNKNOWN,
@@ -23,7 +23,7 @@ from stages.tracking.machines import (
     read_machines,
 )
 from stages.tracking.mlflow_store import flatten, repository_root
-from stages.tracking.stage_runs import STAGES_EXPERIMENT, dependency_hashes, log_stage
+from stages.tracking.stage_runs import STAGES_EXPERIMENT, log_stage
 
 ROOT = Path(__file__).parent.parent
 PIPELINE = """
@@ -93,7 +93,9 @@ def test_a_stage_is_logged_with_params_metrics_curve_and_hashes_under_its_parent
     assert child.data.tags["dep.data/text.txt"] == content_md5(folder / "data" / "text.txt")
     assert child.data.tags["dep.data/soundworld"].endswith(".dir")
     assert child.data.tags["out.models/b"] == content_md5(folder / "models" / "b")
-    assert {one.dataset.name: one.dataset.digest for one in child.inputs.dataset_inputs} == dependency_hashes("train_b")
+    assert {one.dataset.name: one.dataset.digest for one in child.inputs.dataset_inputs} == read_and_written("train_b")[
+        0
+    ]
     assert child.data.tags["experiment"] == "workspace"
     assert (child.data.tags["corpus"], child.data.tags["preset"]) == ("soundworld", "loud")
     assert child.data.tags["preset_changes"] == f"sample.seed={load_params().sample.seed}"
@@ -182,7 +184,7 @@ def test_hashes_are_dvcs_own(folder):
     subprocess.run(["git", "init", "-q"], check=True)
     subprocess.run(["dvc", "init", "-q"], check=True)
     subprocess.run(["dvc", "add", "-q", "data/text.txt", "data/soundworld"], check=True)
-    hashes = dependency_hashes("train_b")
+    hashes, _ = read_and_written("train_b")
     for name, md5 in hashes.items():
         assert f"md5: {md5}\n" in (folder / f"{name}.dvc").read_text()
     assert len(hashes) == 2
@@ -190,7 +192,7 @@ def test_hashes_are_dvcs_own(folder):
 
 def test_a_folder_without_a_pipeline_has_no_hashes_and_is_its_own_root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert dependency_hashes("train_b") == {}
+    assert read_and_written("train_b") == ({}, {})
     assert repository_root() == tmp_path
     (tmp_path / ".dvc").mkdir()
     (tmp_path / "deeper").mkdir()

@@ -13,17 +13,22 @@ set last, so a run without it is half-written and is made anew.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import html
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
-from stages.commands.artifacts import PAGE, collect_artifacts
 from stages.params.preset import corpus_and_preset
-from stages.tracking.machines import UNKNOWN, differing_stages, distinct_machines, outputs_digest
+from stages.tracking.machines import (
+    MACHINES,
+    UNKNOWN,
+    differing_stages,
+    distinct_machines,
+    machine_sentence,
+    outputs_digest,
+)
 from stages.tracking.mlflow_store import (
     flatten,
     log_datasets,
@@ -32,20 +37,22 @@ from stages.tracking.mlflow_store import (
     numbers,
     repository_root,
     search_all,
+    shown_uri,
     strings,
     tracking_client,
-    tracking_uri,
 )
 from stages.tracking.revisions import (
     NO_EXPERIMENT,
     Revision,
     commit_revision,
     find_revision,
+    flat_params,
     git,
     git_file,
     known_experiments,
     locked_commits,
     open_repository,
+    read_yaml,
     revision_hashes,
     revision_machines,
     revision_presets,
@@ -53,6 +60,9 @@ from stages.tracking.revisions import (
 from stages.tracking.stage_runs import STAGES_EXPERIMENT
 
 REVISIONS_EXPERIMENT = "bind-an-audio-revisions"
+PAGE = "metrics/listening/index.html"
+KEPT = "metrics/"
+SINGLE = ("params.yaml", "dvc.lock", "dvc.yaml")
 
 
 @dataclass(frozen=True)
@@ -93,62 +103,67 @@ def main(arguments: argparse.Namespace) -> None:
         else:
             head = git("rev-parse", "HEAD")
             wanted = [commit_revision(head), *(found for found in experiments.values() if found.baseline == head)]
-        logged, known = sync(repository, list(dict.fromkeys(wanted)))
-    print(f"{logged} logged, {known} already there: {tracking_uri(repository_root())}")
+        logged, known, left_out = sync(repository, list(dict.fromkeys(wanted)))
+    unreadable = f", {left_out} left out" if left_out else ""
+    print(f"{logged} logged, {known} already there{unreadable}: {shown_uri(repository_root())}")
 
 
-def sync(repository: Any, wanted: list[Revision]) -> tuple[int, int]:
-    """Log the revisions that MLflow does not have yet; return how many were logged and how many were there."""
+def sync(repository: Any, wanted: list[Revision]) -> tuple[int, int, int]:
+    """Log the revisions that MLflow does not have yet; count those logged, those already there, those left out."""
     root = repository_root()
     with tracking_client(root) as client:
         there = logged_revisions(client, mlflow_experiment(client, REVISIONS_EXPERIMENT, root))
-    missing = [revision for revision in wanted if revision.sha not in there]
+    logged = left_out = 0
     for revision in wanted:
         if revision.sha in there:
             print(f"{revision.label}: already there, run {there[revision.sha]}")
-    # One call for all: DVC reads metrics from git, or from its cache where they are not in git.
-    metrics = repository.metrics.show(revs=[revision.sha for revision in missing]) if missing else {}
-    logged = 0
-    for revision in missing:
-        content = read_revision(revision, metrics.get(revision.sha, {}))
-        if content is None:
-            print(f"{revision.label}: has no params.yaml and dvc.lock, left out")
             continue
         with TemporaryDirectory() as folder:
-            files = collect_artifacts(repository, revision.sha, Path(folder))
+            try:
+                content = read_revision(revision, Path(folder), repository)
+            except ValueError as error:
+                # One old commit that nobody can read any more must not keep the others out.
+                print(f"{revision.label}: left out: {error}")
+                left_out += 1
+                continue
             # The lock is held for one revision at a time: stages that end meanwhile log between two of them.
             with tracking_client(root) as client:
                 experiment_id = mlflow_experiment(client, REVISIONS_EXPERIMENT, root)
                 if client.search_runs([experiment_id], f"tags.revision = '{revision.sha}'", max_results=1):
                     continue  # another sync was faster
                 run_id = log_revision(client, experiment_id, revision, content, Path(folder))
+            files = sum(file.is_file() for file in Path(folder).rglob("*"))
         logged += 1
         print(f"{revision.label}: {len(content.metrics)} metrics, {files} artifacts, run {run_id}")
         if content.other_machine:
             print(f"  other machine than its baseline's: {', '.join(content.other_machine)}; last digits may differ")
-    return logged, len(wanted) - len(missing)
+    return logged, sum(revision.sha in there for revision in wanted), left_out
 
 
-def read_revision(revision: Revision, shown: Mapping[str, Any]) -> Content | None:
-    """Gather params, metrics, hashes and origin of a revision; None where it has no params.yaml or no dvc.lock.
+def read_revision(revision: Revision, folder: Path, repository: Any) -> Content:
+    """Gather params, metrics, hashes and origin of a revision, and its artifacts into `folder`.
 
-    Args:
-        revision: which.
-        shown: what DVC's `metrics.show` says of it.
+    Raises ValueError where it has no params.yaml or no dvc.lock, or one that cannot be read.
     """
     text = git_file(revision.sha, "params.yaml")
     if text is None or git_file(revision.sha, "dvc.lock") is None:
-        return None
-    params = flatten(yaml.safe_load(text))
-    presets = {name: flatten(yaml.safe_load(preset)) for name, preset in revision_presets(revision.sha).items()}
-    baseline = flatten(yaml.safe_load(git_file(revision.baseline, "params.yaml") or "{}"))
-    dependencies = {
-        path: md5 for stage in revision_hashes(revision.sha, "deps").values() for path, md5 in stage.items()
-    }
-    outputs = {path: md5 for stage in revision_hashes(revision.sha, "outs").values() for path, md5 in stage.items()}
+        raise ValueError("has no params.yaml and dvc.lock")
+    params = flatten(read_yaml(text, "params.yaml"))
+    dependencies, outputs = (
+        {path: md5 for stage in revision_hashes(revision.sha, kind).values() for path, md5 in stage.items()}
+        for kind in ("deps", "outs")
+    )
     machines = revision_machines(revision.sha)
-    # What the baseline left to be run (a fresh clone's other params) or does not say is no other machine.
-    other = differing_stages(revision_machines(revision.baseline), machines)
+    try:
+        # What the baseline left to be run (a fresh clone's other params) or does not say is no other machine.
+        other = differing_stages(revision_machines(revision.baseline), machines)
+    except ValueError:
+        other = []
+    kept = [path for path in outputs if path.startswith(KEPT)]
+    collect(repository, revision.sha, [*SINGLE, *kept], folder)
+    if (folder / PAGE).exists():
+        mark_page(folder / PAGE, machine_sentence(machines))
+    presets, baseline = revision_presets(revision.sha), flat_params(git_file(revision.baseline, "params.yaml"))
     tags = {
         "kind": "revision",
         "experiment": revision.experiment,
@@ -161,7 +176,49 @@ def read_revision(revision: Revision, shown: Mapping[str, Any]) -> Content | Non
         **{f"dep.{path}": md5 for path, md5 in dependencies.items()},
         **{f"out.{path}": md5 for path, md5 in outputs.items()},
     }
-    return Content(strings(params), metric_values(shown), tags, dependencies, other)
+    return Content(strings(params), read_metrics(folder, kept), tags, dependencies, other)
+
+
+def collect(repository: Any, sha: str, paths: list[str], folder: Path) -> None:
+    """Copy a revision's files and folders into `folder`, at their paths: from git, from DVC's cache or its remote.
+
+    What is in none of them is left out: a clone without the cache has no listening page of a revision that ran
+    elsewhere. Raises ValueError where DVC cannot read the revision.
+    """
+    from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
+
+    for name in repository.brancher(revs=[sha]):
+        if name == "workspace":
+            continue
+        for path in paths:
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                repository.dvcfs.get(path, str(target), recursive=True)
+            except (OSError, DataIndexDirError):
+                continue
+            except DvcException as error:
+                raise ValueError(f"dvc: {error}") from None
+
+
+def read_metrics(folder: Path, paths: list[str]) -> dict[str, float]:
+    """The numbers of metrics/*.json: `metrics/train_b.json`'s best_epoch becomes `train_b.best_epoch`."""
+    found: dict[str, Any] = {}
+    for path in (folder / path for path in sorted(paths) if path.endswith(".json") and path != str(MACHINES)):
+        try:
+            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (ValueError, RecursionError):
+            print(f"  {path.relative_to(folder)}: not JSON, its metrics are left out")
+    return numbers(found)
+
+
+def mark_page(page: Path, sentence: str) -> None:
+    """Put a sentence at the head of a page's notes. Only copies are marked: the page itself is the same everywhere."""
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("<footer>\n", f"<footer>\n<p>{html.escape(sentence)}</p>\n", 1), encoding="utf-8")
 
 
 def log_revision(client: Any, experiment_id: str, revision: Revision, content: Content, folder: Path) -> str:
@@ -212,12 +269,6 @@ def logged_revisions(client: Any, experiment_id: str) -> dict[str, str]:
         else:
             client.delete_run(run.info.run_id)
     return there
-
-
-def metric_values(shown: Mapping[str, Any]) -> dict[str, float]:
-    """Flatten what DVC shows of one revision: `metrics/train_b.json`'s best_epoch becomes `train_b.best_epoch`."""
-    files = shown.get("data") or {}
-    return numbers({Path(name).stem: content["data"] for name, content in files.items() if "data" in content})
 
 
 def how_to_return(revision: Revision) -> str:

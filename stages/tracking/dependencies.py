@@ -9,47 +9,39 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 
-def stage_entry(stage: str, folder: Path = Path(".")) -> dict[str, Any]:
-    """The stage's entry of dvc.yaml, `${section.key}` filled in from params.yaml.
-
-    Raises ValueError where dvc.yaml has no such stage.
-    """
-    stages = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    if stage not in stages:
-        raise ValueError(f"dvc.yaml: no stage {stage}; it has {', '.join(stages)}")
-    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    filled = re.sub(r"\$\{([\w.]+)\}", lambda match: str(_value(params, match[1])), json.dumps(stages[stage]))
-    entry: dict[str, Any] = json.loads(filled)
-    return entry
-
-
 def stage_hashes(stage: str, folder: Path = Path(".")) -> dict[str, dict[str, Any]]:
-    """`{"params": {name: value}, "deps": {path: md5}}` of a stage; a missing dependency's md5 is "missing"."""
-    entry = stage_entry(stage, folder)
-    params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    return {
-        "params": {name: _value(params, name) for name in entry.get("params", [])},
-        "deps": {path: content_md5(folder / path) for path in entry.get("deps", [])},
-    }
+    """`{"params": {name: value}, "deps": {path: md5}}` of a stage.
+
+    Raises ValueError where dvc.yaml has no such stage or names a param that params.yaml does not hold.
+    """
+    entry, params = _entry(stage, folder)
+    return {"params": {name: _value(params, name) for name in entry.get("params", [])}, "deps": _hashes(entry, folder)}
 
 
-def output_hashes(stage: str, folder: Path = Path(".")) -> dict[str, str]:
-    """Path -> md5 of everything that dvc.yaml says the stage writes: outs, metrics and plots."""
-    entry = stage_entry(stage, folder)
-    named = [item for kind in ("outs", "metrics", "plots") for item in entry.get(kind, [])]
-    # `metrics/train_b.json: {cache: false}` is a mapping of the path to DVC's options.
-    paths = [next(iter(item)) if isinstance(item, dict) else item for item in named]
-    return {path: content_md5(folder / path) for path in paths}
+def read_and_written(stage: str, folder: Path = Path(".")) -> tuple[dict[str, str], dict[str, str]]:
+    """Path -> md5 of what a stage reads, and of its outs, metrics and plots.
+
+    Both are empty where the folder has no dvc.yaml that can be read or names no such stage there.
+    """
+    try:
+        entry, _ = _entry(stage, folder)
+    except (FileNotFoundError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return {}, {}
+    return _hashes(entry, folder), _hashes(entry, folder, ("outs", "metrics", "plots"))
 
 
 def content_md5(path: Path) -> str:
-    """DVC's md5 of a file, or of a folder (`...dir`): that of the JSON list of its files' md5s and paths."""
+    """DVC's md5 of a file, or of a folder (`...dir`): that of the JSON list of its files' md5s and paths.
+
+    It is "missing" where there is neither.
+    """
     if path.is_file():
         with open(path, "rb") as file:
             # In pieces: published weights are larger than some memories.
@@ -61,6 +53,24 @@ def content_md5(path: Path) -> str:
     listed.sort(key=lambda entry: entry["relpath"])
     text = json.dumps(listed, sort_keys=True)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _entry(stage: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The stage's entry of dvc.yaml, `${section.key}` filled in, and the params that it was filled from."""
+    stages, params = (
+        yaml.safe_load((folder / name).read_text(encoding="utf-8")) for name in ("dvc.yaml", "params.yaml")
+    )
+    if stage not in stages["stages"]:
+        raise ValueError(f"dvc.yaml: no stage {stage}; it has {', '.join(stages['stages'])}")
+    text = json.dumps(stages["stages"][stage])
+    return json.loads(re.sub(r"\$\{([\w.]+)\}", lambda match: str(_value(params, match[1])), text)), params
+
+
+def _hashes(entry: dict[str, Any], folder: Path, kinds: Sequence[str] = ("deps",)) -> dict[str, str]:
+    named = [item for kind in kinds for item in entry.get(kind, [])]
+    # `metrics/train_b.json: {cache: false}` is a mapping of the path to DVC's options.
+    paths = [next(iter(item)) if isinstance(item, dict) else item for item in named]
+    return {path: content_md5(folder / path) for path in paths}
 
 
 def _value(params: dict[str, Any], name: str) -> Any:

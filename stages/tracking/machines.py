@@ -47,7 +47,7 @@ def processor(facts: Path = Path("/proc/cpuinfo")) -> str:
 def record_machine(stage: str, outputs: Mapping[str, str], folder: Path = Path(".")) -> None:
     """Note in `metrics/machines.json` that this machine made these outputs (path -> md5) of a stage."""
     path = folder / MACHINES
-    known = read_machines(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = read_machines(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else {}
     known[stage] = {"outputs": outputs_digest(outputs), **this_machine()}
     write_json(path, dict(sorted(known.items())))
 
@@ -55,10 +55,10 @@ def record_machine(stage: str, outputs: Mapping[str, str], folder: Path = Path("
 def read_machines(text: str) -> dict[str, dict[str, str]]:
     """Parse `metrics/machines.json`; what cannot be read (a merge's conflict marks) names no machine."""
     try:
-        known = json.loads(text)
-    except json.JSONDecodeError:
+        entries = {stage: dict(facts) for stage, facts in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return {stage: {name: str(value) for name, value in facts.items()} for stage, facts in entries.items()}
 
 
 def outputs_digest(outputs: Mapping[str, str]) -> str:

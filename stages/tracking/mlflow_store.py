@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+REMEDY = "see that MLFLOW_TRACKING_URI is right and its server runs, or unset it"
+# Whose errors mean that the store is at fault and not this program.
+STORE_LIBRARIES = {"mlflow", "google", "sqlalchemy", "alembic", "requests", "urllib3"}
 LOCK_SECONDS = 600.0  # making a database takes seconds, on a machine that trains several networks minutes
 
 
@@ -32,6 +36,16 @@ def tracking_uri(root: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
 
 
+def shown_uri(root: Path) -> str:
+    """`tracking_uri` without a password in it."""
+    return re.sub(r"//[^/@]+@", "//***@", tracking_uri(root))
+
+
+def reason(error: Exception) -> str:
+    """The beginning of an error's message, on one line, without a password in it."""
+    return re.sub(r"//[^/@\s]+@", "//***@", " ".join(str(error).split()) or type(error).__name__)[:300]
+
+
 @contextmanager
 def tracking_client(root: Path) -> Iterator[Any]:
     """Yield an MlflowClient that no other process of this repository uses at the same time.
@@ -39,6 +53,8 @@ def tracking_client(root: Path) -> Iterator[Any]:
     The lock covers the making and migrating of a fresh database, looking up a run before it is made, and SQLite's own
     limit of one writer: queue workers wait for each other here instead of finding the database locked. Hold it for one
     run at a time.
+
+    Raises ValueError, in one line, where the store does not answer, answers nonsense or takes nothing.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -51,17 +67,25 @@ def tracking_client(root: Path) -> Iterator[Any]:
     lock = root / ".cache" / "tracking.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=LOCK_SECONDS):
-        yield MlflowClient(tracking_uri(root))
+        try:
+            yield MlflowClient(tracking_uri(root))
+        except Exception as error:
+            if type(error).__module__.split(".")[0] not in STORE_LIBRARIES:
+                raise
+            raise ValueError(f"{shown_uri(root)}: MLflow's store does not work: {reason(error)}; {REMEDY}") from error
 
 
 def mlflow_experiment(client: Any, name: str, root: Path) -> str:
     """Return the id of the MLflow experiment `name`, made where it is missing."""
     experiment = client.get_experiment_by_name(name)
-    if experiment is not None:
+    if experiment is not None and experiment.experiment_id:
         return str(experiment.experiment_id)
     # A server knows where its artifacts belong; the local default would be relative to the working folder.
     beside = None if os.environ.get("MLFLOW_TRACKING_URI") else (root / "mlartifacts").as_uri()
-    return str(client.create_experiment(name, artifact_location=beside))
+    made = str(client.create_experiment(name, artifact_location=beside))
+    if not made:
+        raise ValueError(f"{shown_uri(root)}: answers as no MLflow server does; {REMEDY}")
+    return made
 
 
 def search_all(client: Any, experiment_id: str, query: str = "") -> Iterator[Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from stages.tracking.machines import MACHINES, machines_of, read_machines
+from stages.tracking.mlflow_store import flatten, repository_root
 
 NO_EXPERIMENT = "commit"
 Lock = Mapping[str, Mapping[str, str]]
@@ -77,31 +80,61 @@ def commit_revision(sha: str) -> Revision:
 def locked_commits() -> list[str]:
     """Return the commits of all branches and tags whose tree has a dvc.lock, oldest first."""
     commits = git("rev-list", "--reverse", "--branches", "--tags", "--remotes", "HEAD").split()
-    asked = "".join(f"{sha}:dvc.lock\n" for sha in commits)
+    asked = "".join(f"{sha}:./dvc.lock\n" for sha in commits)
     answers = git("cat-file", "--batch-check", given=asked).splitlines()
     return [sha for sha, answer in zip(commits, answers, strict=True) if not answer.endswith(" missing")]
 
 
-def git_file(sha: str, path: str) -> str | None:
-    """Return a file's text as it stands in a revision, or None where it has none."""
+def git_file(sha: str, path: str, folder: Path | None = None) -> str | None:
+    """Return a file's text as it stands in a revision, or None where it has none; `path` is from DVC's root."""
     try:
-        return git("show", f"{sha}:{path}")
+        # Without "./" git would look from its own root, which may lie above DVC's.
+        return git("show", f"{sha}:./{path}", folder=folder)
     except ValueError:
         return None
 
 
-def lock_hashes(text: str, kind: str) -> Lock:
-    """What a dvc.lock says: stage -> path -> md5 of its `deps` or `outs`."""
-    lock = yaml.safe_load(text) or {}
-    return {
-        stage: {item["path"]: item.get("md5", "missing") for item in entry.get(kind, [])}
-        for stage, entry in lock.get("stages", {}).items()
-    }
+def read_yaml(text: str, origin: str) -> dict[str, Any]:
+    """Parse a file of DVC's; an empty one has no keys.
+
+    Raises ValueError that names the file, also where a merge was left unsettled in it.
+    """
+    if re.search(r"^(<{7}|>{7}) ", text, re.MULTILINE):
+        raise ValueError(f"{origin}: holds a merge's conflict marks; settle them as docs/working_together.md says")
+    try:
+        found = yaml.safe_load(text) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ValueError(f"{origin}: not valid YAML{f' in line {mark.line + 1}' if mark else ''}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{origin}: holds no keys with values")
+    return found
 
 
+def flat_params(text: str | None) -> dict[str, Any]:
+    """The params of a params.yaml or preset, `train_b.epochs` -> 20; none where it cannot be read."""
+    try:
+        return flatten(read_yaml(text or "", "params"))
+    except ValueError:
+        return {}
+
+
+def lock_hashes(text: str, kind: str, origin: str = "dvc.lock") -> Lock:
+    """What a dvc.lock says: stage -> path -> md5 of its `deps` or `outs`. Raises ValueError where it is none."""
+    lock = read_yaml(text, origin)
+    try:
+        return {
+            stage: {item["path"]: item.get("md5", "missing") for item in entry.get(kind) or []}
+            for stage, entry in (lock.get("stages") or {}).items()
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise ValueError(f"{origin}: not laid out as DVC writes it; `dvc repro` writes it anew") from None
+
+
+@cache
 def revision_hashes(sha: str, kind: str) -> Lock:
     """`lock_hashes` of a revision's dvc.lock."""
-    return lock_hashes(git_file(sha, "dvc.lock") or "", kind)
+    return lock_hashes(git_file(sha, "dvc.lock") or "", kind, f"dvc.lock of {sha[:7]}")
 
 
 def revision_machines(sha: str) -> dict[str, str]:
@@ -111,23 +144,36 @@ def revision_machines(sha: str) -> dict[str, str]:
 
 def workspace_machines() -> dict[str, str]:
     """Which machine made each stage's outputs in the working folder, as its dvc.lock has them."""
-    lock = Path("dvc.lock").read_text(encoding="utf-8") if Path("dvc.lock").exists() else ""
-    known = MACHINES.read_text(encoding="utf-8") if MACHINES.exists() else "{}"
+    lock, known = (
+        path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        for path in (repository_root() / "dvc.lock", repository_root() / MACHINES)
+    )
     return machines_of(lock_hashes(lock, "outs"), read_machines(known))
 
 
-def revision_presets(sha: str) -> dict[str, str]:
-    """Text of each `presets/*.yaml` of a revision, by name."""
+def revision_presets(sha: str) -> dict[str, dict[str, Any]]:
+    """`flat_params` of each `presets/*.yaml` of a revision, by name."""
     names = git("ls-tree", "--name-only", sha, "presets/").splitlines()
-    return {Path(name).stem: git_file(sha, name) or "{}" for name in names if name.endswith(".yaml")}
+    return {Path(name).stem: flat_params(git_file(sha, name)) for name in names if name.endswith(".yaml")}
 
 
-def git(*arguments: str, given: str | None = None) -> str:
-    """Return what git prints; `given` is its standard input.
+def git(*arguments: str, given: str | None = None, folder: Path | None = None) -> str:
+    """Return what git prints in a folder (left out: DVC's root), letters that are not UTF-8 replaced.
 
-    Raises ValueError with git's complaint.
+    `given` is its standard input. Raises ValueError with git's complaint.
     """
-    done = subprocess.run(["git", *arguments], input=given, capture_output=True, text=True, check=False)  # noqa: S603, S607
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", *arguments],  # noqa: S607
+            cwd=folder or repository_root(),
+            input=given,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except FileNotFoundError:
+        raise ValueError("git: not found; install it") from None
     if done.returncode:
         raise ValueError(f"git {' '.join(arguments)}: {done.stderr.strip() or 'failed'}")
     return done.stdout.strip()

@@ -16,18 +16,17 @@ Environment: `MLFLOW_TRACKING_URI` names another store; `BIND_AN_AUDIO_TRACKING=
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel
 
 from stages.params.preset import corpus_and_preset
 from stages.params.schema import Params
-from stages.tracking.dependencies import content_md5, output_hashes, stage_entry
+from stages.tracking.dependencies import content_md5, read_and_written
 from stages.tracking.machines import outputs_digest, record_machine, this_machine
 from stages.tracking.mlflow_store import (
     flatten,
@@ -35,10 +34,12 @@ from stages.tracking.mlflow_store import (
     log_in_batches,
     mlflow_experiment,
     numbers,
+    reason,
     repository_root,
     strings,
     tracking_client,
 )
+from stages.tracking.revisions import flat_params, git, git_file
 
 STAGES_EXPERIMENT = "bind-an-audio"
 WORKSPACE = "workspace"
@@ -63,7 +64,7 @@ def log_stage(
         curves: tables by name; a column called epoch or updates gives the step, each other column becomes the metric
             `<name>/<column>`.
     """
-    dependencies, outputs = dependency_hashes(stage), written_hashes(stage)
+    dependencies, outputs = read_and_written(stage)
     if outputs:
         record_machine(stage, outputs)
     if os.environ.get("BIND_AN_AUDIO_TRACKING", "").lower() == "off":
@@ -72,24 +73,7 @@ def log_stage(
         with tracking_client(repository_root()) as client:
             _log_stage(client, stage, params, metrics, curves or {}, dependencies, outputs)
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        print(f"warning: {stage} is done, but MLflow did not take its run: {reason[:300]}", file=sys.stderr)
-
-
-def dependency_hashes(stage: str) -> dict[str, str]:
-    """Return path -> md5 of the dependencies that dvc.yaml names for `stage`; none where there is no such entry."""
-    try:
-        return {name: content_md5(Path(name)) for name in stage_entry(stage).get("deps", [])}
-    except (FileNotFoundError, ValueError):
-        return {}
-
-
-def written_hashes(stage: str) -> dict[str, str]:
-    """Return path -> md5 of what `stage` has written; none where dvc.yaml has no such stage."""
-    try:
-        return output_hashes(stage)
-    except (FileNotFoundError, ValueError):
-        return {}
+        print(f"warning: {stage} is done, but MLflow did not take its run: {reason(error)}", file=sys.stderr)
 
 
 def _log_stage(
@@ -139,38 +123,30 @@ def _parent(client: Any, experiment_id: str, origin: Mapping[str, str], folder: 
         return str(found[0].info.run_id)
     name = f"{origin['experiment']} {origin['baseline'][:7]} {digest[:4]}"
     run = client.create_run(experiment_id, run_name=name, tags={**origin, **wanted})
-    log_in_batches(client, run.info.run_id, strings(_flat_yaml(params_file)), [], {})
+    log_in_batches(client, run.info.run_id, strings(flat_params(_read(params_file))), [], {})
     return str(run.info.run_id)
 
 
 def _origin(folder: Path) -> dict[str, str]:
     """Say which DVC experiment, which baseline and whether code or params differ from it, which preset and machine."""
-    baseline = os.environ.get("DVC_EXP_BASELINE_REV") or _git(folder, "rev-parse", "HEAD") or "none"
-    # Outputs are left out: a running pipeline always changes those.
-    changed = _git(folder, "status", "--porcelain", "--", "stages", "params.yaml", "dvc.yaml")
-    params = _flat_yaml(folder / "params.yaml")
-    presets = {path.stem: _flat_yaml(path) for path in sorted((folder / "presets").glob("*.yaml"))}
-    committed = yaml.safe_load(_git(folder, "show", "HEAD:params.yaml") or "{}")
+    baseline, changed = os.environ.get("DVC_EXP_BASELINE_REV"), ""
+    with suppress(ValueError):  # no git repository
+        baseline = baseline or git("rev-parse", "HEAD", folder=folder)
+        # Outputs are left out: a running pipeline always changes those.
+        changed = git("status", "--porcelain", "--", "stages", "params.yaml", "dvc.yaml", folder=folder)
+    params = flat_params(_read(folder / "params.yaml"))
+    presets = {path.stem: flat_params(_read(path)) for path in sorted((folder / "presets").glob("*.yaml"))}
     return {
         "experiment": os.environ.get("DVC_EXP_NAME") or WORKSPACE,
-        "baseline": baseline,
+        "baseline": baseline or "none",
         "dirty": "yes" if changed else "no",
-        **corpus_and_preset(params, presets, flatten(committed)),
+        **corpus_and_preset(params, presets, flat_params(git_file("HEAD", "params.yaml", folder))),
         **this_machine(),
     }
 
 
-def _flat_yaml(path: Path) -> dict[str, Any]:
-    return flatten(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    """Return what git prints, or "" where there is no repository."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603, S607
-    except FileNotFoundError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def _with_section(params: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
