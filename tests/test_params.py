@@ -55,6 +55,18 @@ def test_every_parameter_file_validates(file):
     [
         ("train_b.epoch", 3, ["train_b.epoch: unknown key", "did you mean epochs?"]),
         ("training", {}, ["training: unknown key"]),
+        ("trainb", {"epochs": 3}, ["trainb: unknown key; did you mean train_b?"]),
+        (
+            "epochs",
+            3,
+            ["epochs: unknown key; did you mean train_a.stage_1.epochs or train_a.stage_2."],
+        ),
+        (
+            "train_a.epochs",
+            3,
+            ["train_a.epochs: unknown key; did you mean train_a.stage_1.epochs or train_a"],
+        ),
+        ("codec.learning_rat", 1, ["did you mean codec.vae_training.learning_rate or codec.vocoder_training.learning"]),
         ("codec.vae.zzzzzz", 1, ["codec.vae.zzzzzz: unknown key", "remove it"]),
         ("train_b.epochs", "ten", ["train_b.epochs:", "integer", "'ten'"]),
         ("train_b.epochs", 2.5, ["train_b.epochs:", "2.5"]),
@@ -85,7 +97,7 @@ def test_every_parameter_file_validates(file):
         ("encoders.imagebind.patch", 30, ["encoders.imagebind:", "patch=30"]),
         ("backbone.attention_heads", 5, ["backbone:", "attention_heads=5"]),
         ("codec.source", "bought", ["codec.source: trained or pretrained", "'bought'"]),
-        ("codec.source", "pretrained", ["codec.seed: unknown key"]),
+        ("codec.source", "pretrained", ["codec.seed: unknown key; remove it"]),
         ("judges.clap", "bought", ["judges.clap: trained or laion_clap", "'bought'"]),
         ("judges.clap", "laion_clap", ["judges.distance_dimensions: missing"]),
         ("judges.clap_embeding_dim", 3, ["judges.clap_embeding_dim: unknown key", "did you mean clap_embedding_dim?"]),
@@ -146,6 +158,24 @@ def test_a_missing_value_is_named(changed):
     assert "train_b.loss_weights.cosine: missing" in complaint(changed("train_b.loss_weights.cosine", remove=True))
 
 
+def test_a_key_that_was_mistyped_is_named_and_not_only_the_one_that_is_missing(changed, tmp_path):
+    text = changed("train_b.epochs", 10).read_text()
+    assert "  epochs: 10\n" in text
+    (tmp_path / "params.yaml").write_text(text.replace("  epochs: 10\n", "  epoch: 10\n"))
+    assert "train_b.epoch: unknown key; did you mean epochs?" in complaint(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(("experiment", "elsewhere"), [(True, False), (True, True), (False, False)])
+def test_after_a_refused_experiment_the_way_back_is_said(changed, monkeypatch, tmp_path, experiment, elsewhere):
+    file = changed("train_b.epochs", 0)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", "/" if elsewhere else str(tmp_path))
+    if experiment:
+        monkeypatch.setenv("DVC_EXP_NAME", "longer")
+    said = "`git checkout params.yaml && dvc checkout`" in complaint(file)
+    assert said == (experiment and not elsewhere)
+
+
 def test_more_than_one_mistake_is_counted(changed, tmp_path):
     whole = yaml.safe_load(changed("train_b.epochs", 0).read_text())
     whole["sample"]["steps"] = 0
@@ -155,7 +185,12 @@ def test_more_than_one_mistake_is_counted(changed, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a: [1", "not valid YAML in line"), ("", "holds no sections"), ("- 1", "holds no sections")],
+    [
+        ("a: [1", "not valid YAML in line"),
+        ("[" * 5000, "not valid YAML"),
+        ("", "holds no sections"),
+        ("- 1", "holds no sections"),
+    ],
 )
 def test_a_file_that_is_no_params_file(tmp_path, text, words):
     (tmp_path / "params.yaml").write_text(text)

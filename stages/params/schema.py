@@ -7,6 +7,7 @@ A preset (`presets/*.yaml`) is a whole params.yaml and is held against the same 
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -81,7 +82,9 @@ def load_params(path: str | Path = "params.yaml") -> Params:
             raw = YAML(typ="safe").load(file)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; run from the repository's root") from None
-    except YAMLError as error:
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not UTF-8; save it as such") from None
+    except (YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise ValueError(f"{path}: not valid YAML{line}; mend the syntax there") from None
@@ -90,18 +93,26 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ValueError(f"{path}: {_first_line(error)}") from None
+        raise ValueError(f"{path}: {_worst(error)}{_way_back()}") from None
 
 
-def _first_line(error: ValidationError) -> str:
-    """Turn pydantic's first complaint into one readable line."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in _without_kind(first["loc"]))
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+def _way_back() -> str:
+    """How to undo `dvc exp run -S KEY=VALUE`, which leaves a refused value in params.yaml; "" where that is not it."""
+    experiment, root = os.environ.get("DVC_EXP_NAME"), os.environ.get("DVC_ROOT", "")
+    if not experiment or Path(root).resolve() != Path.cwd():
+        return ""
+    return "; DVC has left it in params.yaml: `git checkout params.yaml && dvc checkout` takes it back"
+
+
+def _worst(error: ValidationError) -> str:
+    """Turn pydantic's complaints into one readable line: of an unknown key first, since it explains a missing one."""
+    errors, known = error.errors(), _keys(Params)
+    mistyped = [one for one in errors if one["type"] == "extra_forbidden" and _key(one["loc"]) not in known]
+    first = (mistyped or errors)[0]
+    key = _key(first["loc"])
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(first["loc"][-1]), _keys_beside(first["loc"]), n=1)
-        hint = f"; did you mean {close[0]}?" if close else "; remove it"
-        return f"{key}: unknown key{hint}{more}"
+        return f"{key}: unknown key; {_nearest(key)}{more}"
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         decides = Params.model_fields[key].discriminator
         given = first["input"].get(decides, "nothing") if isinstance(first["input"], dict) else first["input"]
@@ -114,6 +125,30 @@ def _first_line(error: ValidationError) -> str:
     return f"{key}: {message}, not {first['input']!r}{more}"
 
 
+def _nearest(key: str) -> str:
+    """What to do about an unknown key: take a known one like it, beside it, in its section or anywhere; or none."""
+    section, last, known = key.split(".")[0], key.split(".")[-1], _keys(Params)
+    if key in known:
+        return "remove it: it belongs to another kind of this section"
+    beside = [one for one in known if one.rpartition(".")[0] == key.rpartition(".")[0]]
+    for pool in (beside, [one for one in known if one.startswith(f"{section}.")], known):
+        if close := difflib.get_close_matches(last, {one.split(".")[-1] for one in pool}, n=1):
+            found = [one for one in pool if one.split(".")[-1] == close[0]]
+            return f"did you mean {' or '.join(close if pool is beside else found[:3])}?"
+    return "remove it"
+
+
+def _keys(section: Any, prefix: str = "") -> list[str]:
+    """Every key of a section and of those below it, `train_b.epochs`, whichever kind a section is of."""
+    found = []
+    for name, field in section.model_fields.items():
+        found.append(prefix + name)
+        for kind in get_args(field.annotation) or (field.annotation,):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                found += _keys(kind, f"{prefix}{name}.")
+    return list(dict.fromkeys(found))
+
+
 def _kinds(section: str) -> dict[str, Any]:
     """A section's classes by the value of the key that decides between them; empty where there is one class."""
     field = Params.model_fields[section]
@@ -123,21 +158,8 @@ def _kinds(section: str) -> dict[str, Any]:
     return {get_args(kind.model_fields[decides].annotation)[0]: kind for kind in get_args(field.annotation)}
 
 
-def _without_kind(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """A location without the kind that pydantic puts between a section's name and the key."""
-    known = location[1:2] and location[0] in Params.model_fields
-    return location[:1] + location[2:] if known and location[1] in _kinds(str(location[0])) else location
-
-
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    """Names of the schema's fields in the section that holds `location`."""
-    section: Any = Params
-    for depth, part in enumerate(location[:-1]):
-        if depth == 1 and part in (kinds := _kinds(str(location[0]))):
-            section = kinds[str(part)]
-            continue
-        field = section.model_fields.get(part)
-        if field is None:
-            return []
-        section = field.annotation
-    return list(section.model_fields)
+def _key(location: tuple[int | str, ...]) -> str:
+    """A location in dotted form, without the kind that pydantic puts between a section's name and the key."""
+    if location[1:2] and location[0] in Params.model_fields and location[1] in _kinds(str(location[0])):
+        location = location[:1] + location[2:]
+    return ".".join(map(str, location))
