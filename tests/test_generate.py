@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import soundfile
 import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from stages.commands import main as commands
-from stages.commands.generate import generate, generate_takes
+from stages.commands.generate import QUIET
 from stages.experiments.experiment_a import ExperimentA
 from stages.experiments.experiment_b import ExperimentB
 from stages.experiments.fusion import save_experiment
+from stages.formats.files import write_json
+from stages.inference.generator import Generator, Run, decibels
 from stages.plumbing.device import device
-from stages.published.codec import convert_codec
 from stages.published.encoders import convert_encoders
-from stages.published.unet import convert_unet
+from stages.published.synthesis import convert_codec, convert_unet
 from stages.synthesis.generation import latent_width
-from stages.synthesis.unet import load_denoiser
-from tests.test_pretrained import published  # noqa: F401 - a fixture
+from stages.synthesis.unet import load_unet
+from tests.test_pretrained import write_published
 from tests.test_towers import published_imagebind
 
+ROOT = Path(__file__).parent.parent
 
-@pytest.fixture
-def models(published, tmp_path, monkeypatch):  # noqa: F811
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
     """A repository whose codec, backbone and encoders are published ones, with A and B untrained."""
     torch.manual_seed(0)
-    root = tmp_path / "repository"
+    published = write_published(tmp_path_factory.mktemp("published"))
+    root = tmp_path_factory.mktemp("trained")
     for name in ("codec", "backbone", "encoders", "experiment_a", "experiment_b"):
         (root / "models" / name).mkdir(parents=True)
     convert_codec(root / "models/codec", published, samples=40_960)
@@ -35,29 +45,156 @@ def models(published, tmp_path, monkeypatch):  # noqa: F811
     a = {"fusion": "mean", "embedding_dim": 24, "context_dim": 32, "context_tokens": 1, "length": 77}
     state = ExperimentB(b, torch.randn(77, 32)).state_dict()
     save_experiment(root / "models/experiment_b", b, state)
-    state = ExperimentA(a, load_denoiser(root / "models/backbone")).state_dict()
+    state = ExperimentA(a, load_unet(root / "models/backbone")).state_dict()
     save_experiment(root / "models/experiment_a", a, state)
-    monkeypatch.chdir(root)
+    shutil.copy(ROOT / "params.yaml", root)
     return root
+
+
+@pytest.fixture
+def models(trained, tmp_path, monkeypatch):
+    """A copy of that repository as the working folder."""
+    shutil.copytree(trained, tmp_path / "repository")
+    monkeypatch.chdir(tmp_path / "repository")
+    return tmp_path / "repository"
+
+
+def set_params(**sections):
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    for name, values in sections.items():
+        params[name] |= values
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+def scores(**values):
+    write_json("metrics/evaluation.json", {name: {"clap_score": value} for name, value in values.items()})
 
 
 @pytest.mark.parametrize("seconds", [2.5, 3.0, 10.0, 20.0])
 def test_a_clip_is_as_long_as_asked(models, seconds):
-    clip = generate("three slow rings", seconds=seconds, steps=1, guidance_scale=1.0)
+    clip = Generator()("three slow rings", seconds=seconds, steps=1, guidance_scale=1.0)
     assert len(clip) == round(seconds * 16_000)
     assert clip.abs().max() <= 1
     assert clip.std() > 0
 
 
 def test_without_a_length_a_clip_is_as_long_as_those_of_training(models):
-    assert len(generate("three slow rings", steps=1, experiment="a")) == 40_960
+    assert len(Generator(experiment="a")("three slow rings", steps=1)) == 40_960
 
 
-def test_a_seeds_clip_does_not_depend_on_the_others(models):
-    takes = generate_takes([3, 4, 5], "three slow rings", steps=2)
-    assert takes.shape == (3, 40_960)
-    assert torch.equal(takes[1], generate("three slow rings", seed=4, steps=2))
-    assert not torch.equal(takes[0], takes[1])
+@pytest.mark.parametrize("experiment", ["a", "b"])
+def test_networks_are_loaded_once_and_equal_arguments_give_equal_clips(models, experiment):
+    make = Generator(experiment=experiment)
+    shutil.rmtree("models")
+    first, second = (make("three slow rings", steps=2, seed=seed) for seed in (3, 4))
+    assert not torch.equal(first, second)
+    assert torch.equal(make("three slow rings", steps=2, seed=3), first)
+
+
+def test_what_is_left_out_is_the_runs_own(models):
+    set_params(sample={"steps": 3, "guidance_scale": 1.5, "sampler": "ddim"})
+    clip = Generator()("three slow rings")
+    set_params(sample={"steps": 1, "guidance_scale": 4.0})
+    assert torch.equal(Generator()("three slow rings", steps=3, guidance_scale=1.5), clip)
+    assert not torch.equal(Generator()("three slow rings"), clip)
+    set_params(sample={"sampler": "dpm_solver"})
+    assert not torch.equal(Generator()("three slow rings", steps=3, guidance_scale=1.5), clip)
+
+
+@pytest.mark.parametrize(("field", "alike"), [("text_part", True), ("caption", False)])
+def test_a_text_is_read_as_the_run_read_it_in_training(models, field, alike):
+    set_params(embed={"text": field})
+    make = Generator(experiment="a")
+    one, other = (make(text, steps=1) for text in ("A bell: rings, slowly!", "a bell rings slowly"))
+    assert torch.equal(one, other) == alike
+
+
+@pytest.mark.parametrize(
+    ("found", "better"),
+    [({"experiment_a": 0.5, "experiment_b": 0.4}, "a"), ({"experiment_a": 0.1, "experiment_b": 0.2}, "b")],
+)
+def test_the_experiment_is_the_one_that_the_evaluation_found_better_and_it_says_so(models, capsys, found, better):
+    scores(**found)
+    assert Generator().experiment == better
+    commands.main(["generate", "--text", "rings", "--steps", "1", "--out", "x.wav"])
+    assert (
+        f"experiment {better}: its clap_score is the higher one in metrics/evaluation.json" in capsys.readouterr().err
+    )
+    commands.main(["generate", "--text", "rings", "--steps", "1", "--out", "x.wav", "--experiment", "a"])
+    assert "clap_score" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, "{}", "<<<<<<<", '{"experiment_a": {"clap_score": null}}'])
+def test_without_an_evaluation_it_is_said_which_experiment_is_taken(models, content):
+    Path("metrics").mkdir()
+    if content is not None:
+        Path("metrics/evaluation.json").write_text(content)
+    assert Run().better() == (
+        "b",
+        "experiment b: no clap_score of both in metrics/evaluation.json says which is better",
+    )
+    shutil.rmtree("models/experiment_b")
+    assert Run().better() == ("a", "experiment a: the only one with weights")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--text", "\N{DOG FACE}"], "--text '\N{DOG FACE}': holds no word"),
+        (["--text", "!!!"], "--text '!!!': holds no word"),
+        (["--text", " "], "--text ' ': holds no word"),
+        (["--text", "", "--image", "red.png"], "--text '': holds no word"),
+        ([], "--text and --image are both missing"),
+        (["--image", "none.png"], "none.png: no such image"),
+        (["--image", "params.yaml"], "params.yaml: not an image"),
+        (["--text", "rings", "--seed", "-1"], "--seed -1: give 0 or more"),
+        (["--text", "rings", "--seed", "1", "-5"], "--seed -5"),
+        (["--text", "rings", "--steps", "0"], "--steps 0"),
+        (["--text", "rings", "--guidance-scale", "0.5"], "--guidance-scale 0.5"),
+        (["--text", "rings", "--guidance-scale", "nan"], "--guidance-scale nan"),
+        (["--text", "rings", "--guidance-scale", "inf"], "--guidance-scale inf"),
+        (["--text", "rings", "--seconds", "0.2"], "--seconds 0.2"),
+        (["--text", "rings", "--out", "x.mp3"], "--out x.mp3"),
+    ],
+)
+def test_what_cannot_be_made_is_refused_before_any_network_is_loaded(models, words, message):
+    Image.new("RGB", (30, 30), "red").save("red.png")
+    for weights in Path("models").rglob("*.safetensors"):
+        weights.write_bytes(b"these would be noticed")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is what the test looks at
+        commands.main(["generate", "--out", "x.wav", *words])
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["encoders/imagebind", "encoders/clap", "codec/vocoder", "experiment_b/best"])
+def test_weights_that_are_half_there_are_one_line(models, name):
+    path = Path("models") / f"{name}.safetensors"
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], None):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"^models: weights that are not whole") as caught:
+            Generator(experiment="b")
+        assert "\n" not in str(caught.value)
+    shutil.rmtree(path.parent)
+    with pytest.raises(ValueError, match=rf"^models/{path.parent.name}: no trained weights there"):
+        Generator(experiment="b")
+
+
+def test_a_clip_that_is_nearly_silent_is_said(models, capsys):
+    path = Path("models/codec/vocoder.safetensors")
+    weights = load_file(path)
+    save_file({name: value * (not name.startswith("conv_post")) for name, value in weights.items()}, path)
+    commands.main(["generate", "--text", "rings", "--steps", "1", "--out", "x.wav"])
+    assert "x.wav: nearly silent (-inf dB)" in capsys.readouterr().err
+    assert decibels(torch.full((9,), 0.01)) == pytest.approx(QUIET)
+
+
+def test_a_clip_longer_than_those_of_training_is_said(models, capsys):
+    for seconds, said in (("5", True), ("2.5", False)):
+        commands.main(["generate", "--text", "rings", "--steps", "1", "--out", "x.wav", "--seconds", seconds])
+        assert ("this run learned clips of 2.56 s" in capsys.readouterr().err) == said
 
 
 def test_several_seeds_write_several_files_and_one_seed_one(models):

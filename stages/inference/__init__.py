@@ -1,0 +1,1 @@
+"""A trained run as one object that makes clips."""
