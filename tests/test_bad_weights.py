@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
-from stages.full_size.weights import BIGVGAN
+from stages.full_size.stand_ins import BIGVGAN
 from stages.published.diffusers_names import read_unet, read_vae
 from stages.published.encoders import read_text_tower
 from stages.published.make_an_audio import read_make_an_audio

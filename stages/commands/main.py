@@ -19,7 +19,6 @@ COMMANDS = {
     "show": "print the metrics table, and where the listening page and MLflow's store are",
     "contact-sheet": "put accepted and rejected pairs with their images on one page",
     "deps": "hold dvc.yaml against the code: which files and params each stage depends on",
-    "storage-check": "push a probe to a DVC remote, pull it back, compare",
     "decomposition-report": "count how a file of captions fares in decomposition",
 }
 FULL_SIZE = {"memory", "rehearse"}  # commands that live beside what they measure

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stages.formats.files import read_json
 from stages.params.schema import Params
@@ -29,9 +28,9 @@ class Published:
     megabytes: float
     licence: str
     sha256: str | None
-    repository: str | None
-    url: str | None
-    page: str | None
+    repository: str | None = None
+    url: str | None = None
+    page: str | None = None
 
     @property
     def place(self) -> Path:
@@ -67,9 +66,9 @@ def needed(params: Params) -> list[Published]:
         folders["backbone"] = params.backbone.weights
     found: dict[Path, Published] = {}
     for entry in read_json(CATALOGUE):
-        for reader in entry["read_by"]:
+        for reader in entry.pop("read_by"):
             if reader in folders:
-                file = _published(entry, Path(folders[reader]))
+                file = Published(Path(folders[reader]), **entry)
                 found[file.place] = file
     return list(found.values())
 
@@ -87,18 +86,3 @@ def sha256(path: Path) -> str:
     """The file's SHA-256 in hexadecimal, read in pieces."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _published(entry: dict[str, Any], folder: Path) -> Published:
-    return Published(
-        folder=folder,
-        name=entry["path"],
-        others=entry.get("or", {}),
-        what=entry["what"],
-        megabytes=entry["megabytes"],
-        licence=entry["licence"],
-        sha256=entry["sha256"],
-        repository=entry.get("repository"),
-        url=entry.get("url"),
-        page=entry.get("page"),
-    )

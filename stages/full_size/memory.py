@@ -11,6 +11,7 @@ import argparse
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,30 +19,21 @@ from torch import Tensor, nn
 from stages.experiments.experiment_a import ExperimentA
 from stages.experiments.experiment_b import ExperimentB
 from stages.formats.files import read_json
-from stages.full_size.networks import (
-    COLUMNS,
-    EMBEDDING_DIM,
-    TOKENS,
-    full_codec,
-    full_denoiser,
-    full_imagebind,
-    full_text_tower,
-)
-from stages.full_size.stand_ins import SHAPES
-from stages.full_size.weights import BERT_BASE, BIGVGAN, CONTEXT_DIM
+from stages.full_size.stand_ins import BERT_BASE, BIGVGAN, CONTEXT_DIM, SHAPES
 from stages.params.schema import load_params
+from stages.published.diffusers_names import unet_config, vae_config
 from stages.published.make_an_audio import UNET, VAE
 from stages.synthesis.bigvgan import BigVGAN
-from stages.synthesis.codec import VOCODED_SAMPLES
+from stages.synthesis.codec import VOCODED_SAMPLES, Codec
 from stages.synthesis.samplers import guided
-from stages.synthesis.schedule import MAKE_AN_AUDIO
-from stages.synthesis.unet import Denoiser
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower
 from stages.training.diffusion import PIECE, fixed_diffusion_loss, random_diffusion_loss
+from stages.weights.fitting import without_prefix
 
 IMAGEBIND = ("ImageBind-huge, text", "ImageBind-huge, vision")
 CODEC = ("VAE", "BigVGAN")
+HEADS, COLUMNS, TOKENS, EMBEDDING_DIM = 8, 78, 77, 1024
 CLIP_SAMPLES = 2048 * COLUMNS
 # What is done, the components that lie on the GPU, most gigabytes at once beside them.
 Step = tuple[str, tuple[str, ...], float]
@@ -106,26 +98,26 @@ def parameters() -> dict[str, int]:
         for part, prefix in (("U-Net", UNET), ("VAE", VAE)):
             counts[part] = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(prefix))
         counts["BigVGAN"] = count(BigVGAN(BIGVGAN))
-        counts["experiment A's projection"] = count(ExperimentA(A, Denoiser(nn.Identity(), MAKE_AN_AUDIO)))
+        counts["experiment A's projection"] = count(ExperimentA(A, nn.Identity()))
         counts["experiment B's generator"] = count(ExperimentB(b, torch.empty(TOKENS, CONTEXT_DIM)))
     return {**counts, "in all": sum(counts.values())}
 
 
 def training_activations(batch_size: int, precision: str, checkpointing: bool) -> float:
     """Most gigabytes at once, beside weights and gradients, in one update of A's second stage."""
-    denoiser = full_denoiser()
+    unet = full_unet()
     if checkpointing:
-        denoiser.unet.enable_gradient_checkpointing()
-    network = ExperimentA(A, denoiser).train()
+        unet.enable_gradient_checkpointing()
+    network = ExperimentA(A, unet).train()
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     text, image = torch.randn(2, batch_size, EMBEDDING_DIM)
-    latents = torch.randn(batch_size, denoiser.unet.config.in_channels, 10, COLUMNS)
+    latents = torch.randn(batch_size, unet.config.in_channels, 10, COLUMNS)
 
     def update() -> None:
         context = network.context(text, image)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            loss: Tensor = random_diffusion_loss(denoiser, latents, context, "plain")
+            loss: Tensor = random_diffusion_loss(unet, latents, context, "plain")
         loss.backward()
 
     return peak_bytes(update) / 1e9
@@ -133,8 +125,8 @@ def training_activations(batch_size: int, precision: str, checkpointing: bool) -
 
 @torch.no_grad()
 def embedding(pairs: int) -> list[Step]:
-    """What embedding `pairs` at once takes, and a single pair before a clip is generated."""
-    imagebind, text, codec = full_imagebind(), full_text_tower(), full_codec()
+    """What embedding `pairs` at once takes."""
+    imagebind, text, codec = full_imagebind(), TextTower(BERT_BASE, CONTEXT_DIM).eval(), full_codec()
     images, mels = torch.zeros(pairs, 3, 224, 224, dtype=torch.uint8), torch.randn(pairs, 80, 8 * COLUMNS)
     tokens = torch.ones(pairs, TOKENS, dtype=torch.long)
     most = max(
@@ -143,30 +135,63 @@ def embedding(pairs: int) -> list[Step]:
         gigabytes(lambda: text(tokens)),
         gigabytes(lambda: codec.encode(mels)),
     )
-    one = gigabytes(lambda: ib.embed_images(imagebind, images[:1]))
-    return [
-        (f"embed: {pairs} pairs at once", (*IMAGEBIND, "Make-An-Audio's text tower", *CODEC), most),
-        ("generate: ImageBind, one pair", IMAGEBIND, one),
-    ]
+    return [(f"embed: {pairs} pairs at once", (*IMAGEBIND, "Make-An-Audio's text tower", *CODEC), most)]
 
 
 @torch.no_grad()
 def generating(clips: int) -> list[Step]:
     """What measuring validation clips, one clip of 10 s, and `clips` at once take: each the most of its parts."""
-    denoiser, codec = full_denoiser().eval(), full_codec()
+    unet, codec = full_unet().eval(), full_codec()
     rows: list[Step] = []
-    for name, count in (("generate: one clip of 10 s", 1), (f"sample: {clips} clips at once", clips)):
+    sampling = ("U-Net", *CODEC)
+    for name, count, parts in (
+        ("generate: one clip of 10 s", 1, (*IMAGEBIND, *sampling)),
+        (f"sample: {clips} clips at once", clips, sampling),
+    ):
         latents, context = torch.randn(count, 4, 10, COLUMNS), torch.randn(count, TOKENS, CONTEXT_DIM)
-        predict = guided(denoiser, context, context[0], 3.0)
-        denoising = gigabytes(partial(predict, latents, 500))
+        denoise = guided(unet, context, context[0], 3.0)
+        denoising = gigabytes(partial(denoise, latents, 500))
         decoding = gigabytes(partial(codec.decode_mel, latents))
         # As many as the codec vocodes at once: more of them take longer and no more memory.
         mels = torch.randn(count, 80, 8 * COLUMNS)[: VOCODED_SAMPLES // CLIP_SAMPLES]
         vocoding = gigabytes(partial(codec.vocode, mels))
-        rows.append((name, ("U-Net", *CODEC), max(denoising, decoding, vocoding)))
+        rows.append((name, parts, max(denoising, decoding, vocoding)))
     latents, context = torch.randn(PIECE, 4, 10, COLUMNS), torch.randn(PIECE, TOKENS, CONTEXT_DIM)
-    most = gigabytes(lambda: fixed_diffusion_loss(denoiser, latents, context, draws=1))
+    most = gigabytes(lambda: fixed_diffusion_loss(unet, latents, context, draws=1))
     return [*rows, (f"train_a, train_b: {PIECE} validation clips at once", ("U-Net",), most)]
+
+
+def full_unet() -> Any:
+    """Make-An-Audio's U-Net."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(**unet_config(_published(UNET), HEADS, SHAPES))
+
+
+def full_codec() -> Codec:
+    """Make-An-Audio's VAE and BigVGAN, for clips of 10 s."""
+    from diffusers import AutoencoderKL
+
+    vae = AutoencoderKL(**vae_config(_published(VAE), SHAPES)).eval()
+    return Codec(vae, BigVGAN(BIGVGAN).eval(), 1.0, (vae.config.latent_channels, 10, COLUMNS))
+
+
+def full_imagebind() -> nn.Module:
+    """ImageBind-huge's text and vision towers, built without the time and memory of the package's own beginning."""
+    encoders = load_params("presets/full.yaml").encoders
+    assert encoders.source == "pretrained"
+    with ib.WithoutMemory():
+        model = ib.build_imagebind(encoders.imagebind, ("text", "vision"))
+    for name, weight in model.named_parameters():
+        module, _, last = name.rpartition(".")
+        setattr(model.get_submodule(module), last, nn.Parameter(torch.empty(weight.shape).normal_(0, 0.02)))
+    return model.eval()
+
+
+def _published(prefix: str) -> dict[str, Tensor]:
+    """The weights below a prefix of Make-An-Audio's checkpoint, without memory."""
+    named = {name: torch.empty(shape, device="meta") for name, shape in read_json(SHAPES).items()}
+    return without_prefix(named, prefix)
 
 
 def gigabytes(run: Callable[[], object]) -> float:

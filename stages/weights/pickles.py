@@ -1,9 +1,9 @@
 """Torch's pickled files, read without ever running what is written in them.
 
-A pickle is a small program: it names functions and calls them. `torch.load(weights_only=True)` knows a short list of
-them and refuses the rest. Checkpoints of Lightning also carry trainer objects, whose classes are unknown here and not
-needed: for those a second reader puts an inert placeholder where any other name stands, so that nothing is imported
-and nothing is called.
+A pickle is a small program: it names functions and calls them. Checkpoints of Lightning carry trainer objects, whose
+classes are unknown here and not needed, so a reader of our own puts an inert placeholder where a name stands that no
+tensor is built from: nothing is imported and nothing is called. `torch.load(weights_only=True)` would refuse the file,
+and its list of safe names must hold each of them beforehand; of the legacy format torch does not list them.
 """
 
 from __future__ import annotations
@@ -22,50 +22,26 @@ RUNS_CODE = {
 }  # fmt: skip
 RUNS_CODE_BUILTINS = {"__import__", "breakpoint", "compile", "eval", "exec", "input", "open"}
 PLAIN_BUILTINS = {
-    "bool",
-    "bytes",
-    "complex",
-    "dict",
-    "float",
-    "frozenset",
-    "int",
-    "list",
-    "set",
-    "slice",
-    "str",
-    "tuple",
-}
+    "bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "set", "slice", "str", "tuple",
+}  # fmt: skip
 REBUILDING = {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter"}
 
 
 class Placeholder:
     """Stands for an object of a class that is not loaded: it takes anything and does nothing."""
 
-    def __new__(cls, *arguments: Any, **named: Any) -> Placeholder:  # noqa: ARG004
+    def __new__(cls, *_arguments: Any, **_named: Any) -> Placeholder:
         """Make one, whatever the constructor was to be given."""
         return object.__new__(cls)
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def _ignore(self, *_arguments: Any, **_named: Any) -> None:
         pass
 
-    def __setstate__(self, state: Any) -> None:
-        """Forget the state."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Forget the item."""
-
-    def append(self, item: Any) -> None:
-        """Forget the item."""
-
-    def extend(self, items: Any) -> None:
-        """Forget the items."""
-
-    def add(self, item: Any) -> None:
-        """Forget the item."""
-
-    def __call__(self, *arguments: Any, **named: Any) -> Placeholder:  # noqa: ARG002
+    def __call__(self, *_arguments: Any, **_named: Any) -> Placeholder:
         """Be called without doing anything."""
-        return Placeholder()
+        return self
+
+    __init__ = __setstate__ = __setitem__ = append = extend = add = _ignore
 
 
 def read_pickle(path: Path) -> Any:
@@ -80,26 +56,17 @@ def read_pickle(path: Path) -> Any:
     if zipped and any(name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()):
         raise ValueError(f"{path}: a TorchScript program, not weights; get the checkpoint itself")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except pickle.UnpicklingError:
-        # Something else than weights is in it, or it is no pickle at all: the second reader tells.
-        pass
-    except Exception as error:
-        raise ValueError(_unreadable(path, error)) from None
-    try:
         return torch.load(path, map_location="cpu", weights_only=False, mmap=zipped, pickle_module=_Restricted)
     except _RunsCodeError as error:
         raise ValueError(
             f"{path}: names {error}, so it would run code when loaded; nothing was run; do not use this file"
         ) from None
     except Exception as error:
-        raise ValueError(_unreadable(path, error)) from None
-
-
-def _unreadable(path: Path, error: Exception) -> str:
-    reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-    size = path.stat().st_size / 1e6
-    return f"{path}: no torch checkpoint, or one cut short after {size:.1f} MB ({reason}); get it again"
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        size = path.stat().st_size / 1e6
+        raise ValueError(
+            f"{path}: no torch checkpoint, or one cut short after {size:.1f} MB ({reason}); get it again"
+        ) from None
 
 
 class _RunsCodeError(Exception):
