@@ -1,10 +1,12 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.evaluation.probes import linear_probe, majority_attributes, majority_rate, probe_attributes
+from stages.evaluation.probes import linear_probe, majority_rate, probe_attributes
 
 
 def clusters(rows, dimensions, classes, seed, spread=0.3):
@@ -89,16 +91,13 @@ def test_few_examples_a_class_are_enough_to_fit():
     assert linear_probe(train_x, train_y, train_x, train_y) == 1
 
 
-def test_balanced_accuracy_gives_the_rare_class_its_weight():
-    train_x, train_y = torch.zeros(20, 2), ["common"] * 19 + ["rare"]
-    test_x, test_y = torch.zeros(10, 2), ["common"] * 9 + ["rare"]
-    assert linear_probe(train_x, train_y, test_x, test_y) == 0.9
-    assert linear_probe(train_x, train_y, test_x, test_y, balanced=True) == 0.5
+@pytest.mark.parametrize("classes", [["only"] * 12, [f"class {row}" for row in range(12)]])
+def test_one_class_or_one_example_a_class_leave_the_commonest(classes):
+    assert linear_probe(noise(12, 4, 0), classes, noise(12, 4, 0), classes) == classes.count(min(classes)) / 12
 
 
 def test_majority_rate():
     assert majority_rate(["a", "b", "b"], ["b", "a", "b", "c"]) == 0.5
-    assert majority_rate(["a", "b", "b"], ["b", "a", "b", "c"], balanced=True) == pytest.approx(1 / 3)
     assert majority_rate(["b", "a"], ["a", "a", "b"]) == majority_rate(["a", "b"], ["a", "a", "b"]) == 2 / 3
     with pytest.raises(ValueError, match="at least one"):
         majority_rate([], ["a"])
@@ -120,7 +119,7 @@ def test_what_cannot_be_probed_is_refused(train_x, train_y, test_x, test_y, mess
 
 
 def rows_with(pace, rest):
-    return [{"attributes": {"pace": name} | extra} for name, extra in zip(pace, rest, strict=True)]
+    return [{"attributes": {"pace": name} | extra, "sources": []} for name, extra in zip(pace, rest, strict=True)]
 
 
 def test_attributes_are_probed_over_the_rows_that_have_them():
@@ -138,7 +137,14 @@ def test_attributes_are_probed_over_the_rows_that_have_them():
         test_x[1::2], [row["attributes"]["size"] for row in test_rows[1::2]],
     )  # fmt: skip
     assert scores["size"] == alone
-    assert majority_attributes(train_rows, test_rows) == {"pace": 0.5, "size": 0.5}
+    assert probe_attributes(None, train_rows, None, test_rows) == {"pace": 0.5, "size": 0.5}
+
+
+def test_the_source_is_probed_over_the_clips_of_one_source():
+    x, source = clusters(40, 4, 2, 0)
+    rows = [{"attributes": {}, "sources": [name] if i % 4 else [name, "x"]} for i, name in enumerate(source)]
+    assert probe_attributes(x, rows, x, rows) == {"source": 1}
+    assert probe_attributes(None, rows, None, rows) == {"source": pytest.approx(2 / 3)}
 
 
 def test_attributes_of_one_class_or_of_few_rows_are_left_out():
@@ -147,5 +153,5 @@ def test_attributes_of_one_class_or_of_few_rows_are_left_out():
     train_rows = rows_with(pace, rare)
     assert list(probe_attributes(train_x, train_rows, train_x, train_rows)) == ["pace"]
     assert list(probe_attributes(train_x, train_rows, train_x, train_rows, minimum=8)) == ["pace", "rare"]
-    without: list[dict[str, dict[str, str]]] = [{"attributes": {}} for _ in range(40)]
+    without: list[dict[str, Any]] = [{"attributes": {}, "sources": []} for _ in range(40)]
     assert probe_attributes(train_x, without, train_x, without) == {}
