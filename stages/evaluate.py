@@ -10,7 +10,7 @@ Writes:  metrics/evaluation.json, metrics/comparison.json (what `dvc metrics dif
 Runtime: about 1 minute on 2 cores.
 
 Judges never conditioned a clip. Distances are to the real clips of the training split, for real test clips too: that
-row is what a perfect system would score.
+row is what a perfect system would score. What cannot be known of a run is left out, and the reason is written down.
 """
 
 from __future__ import annotations
@@ -20,104 +20,88 @@ from typing import Any
 
 import torch
 
-from stages.corpus.clips import CORPUS, Row, accepted_clips, read_waveforms, spread
-from stages.evaluation.adherence import calibrate
-from stages.evaluation.comparison import compare
+from stages.corpus.clips import Row, accepted_clips, read_waveforms, spread
+from stages.evaluation.adherence import calibrate, uncalibrated
+from stages.evaluation.comparison import compare, doubts
 from stages.evaluation.details import confusion_rows, detail_rows
-from stages.evaluation.intervals import Interval
-from stages.evaluation.scoring import (
-    ClipScores,
-    Judges,
-    SystemClips,
-    read_system,
-    score_clips,
-    summarize,
-)
+from stages.evaluation.intervals import Estimate
+from stages.evaluation.scoring import Scorers, SystemClips, read_system, score_clips, summarize
+from stages.evaluation.systems import METRICS, SYSTEMS, sample_folders
 from stages.formats.files import read_json, replacing_folder, write_json, write_tsv
 from stages.judging.clap_scorer import load_scorer
 from stages.judging.networks import load_classifier
-from stages.params.experiments import Evaluate
-from stages.params.schema import load_params
+from stages.params.schema import Params, load_params
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.report.listening_page import Clip, ListeningRow, write_listening_page
+from stages.report.listening_page import ListeningRow, credits, write_listening_page
 from stages.report.plots import plot_curves, plot_mels, plot_metric, read_curve
 from stages.synthesis.mel import mel_spectrogram
 from stages.tracking.stage_runs import log_stage
 
 SAMPLES = Path("data/samples")
-FOLDERS = {
-    "codec": "references/codec",
-    "reference": "references/reference",
-    "experiment_a": "a/experiment_a",
-    "experiment_b": "b/experiment_b",
-    "floor": "references/floor",
-    "reference_guidance_1": "references/reference_guidance_1",
-    "experiment_a_guidance_1": "a/experiment_a_guidance_1",
-    "experiment_b_guidance_1": "b/experiment_b_guidance_1",
-}
-SHOWN = ("real", "codec", "reference", "experiment_a", "experiment_b", "floor")
-METRICS = ("fad", "kad", "clap_score", "source_accuracy", "attribute_adherence")
 
 
 def main() -> None:
     """Score all systems, compare, draw, and write the page."""
-    params = load_params().evaluate
+    everything = load_params()
+    params = everything.evaluate
     torch.use_deterministic_algorithms(True)
     train = accepted_clips("train")
     train_waveforms = read_waveforms(train)
-    judges = load_judges(train, train_waveforms)
+    scorers = load_scorers(train, train_waveforms)
     systems = read_systems()
-    scores: dict[str, ClipScores] = {}
-    for name, clips in progress(systems.items(), "scoring"):
-        scores[name] = score_clips(clips, judges)
-    real = score_clips(SystemClips(train, [0] * len(train), train_waveforms), judges).embeddings
-    summaries = {
-        name: summarize(one, real, params.bootstrap, params.seed) for name, one in progress(scores.items(), "intervals")
-    }
+    scores = {name: score_clips(clips, scorers) for name, clips in progress(systems.items(), "scoring")}
+    real = score_clips(SystemClips(train, [0] * len(train), train_waveforms), scorers).embeddings
+    summaries: dict[str, dict[str, Estimate]] = {}
+    missing = uncalibrated(systems["real"].rows, scorers.thresholds)
+    for name, one in progress(scores.items(), "intervals"):
+        summaries[name], left_out = summarize(one, real, params.bootstrap, params.seed)
+        missing += left_out
     curves = {f"experiment_{name}": read_curve(f"metrics/curves/train_{name}.tsv") for name in ("a", "b")}
-    conclusive = read_json("metrics/encoders.json").get("conclusive")
-    comparison = compare(scores, curves, conclusive, draws=params.bootstrap, seed=params.seed)
-    metrics = {name: rounded(summary) for name, summary in summaries.items()}
+    reasons = doubts(summaries, read_json("metrics/encoders.json"), len(systems["real"].rows))
+    reasons += dict.fromkeys(missing)
+    comparison = {
+        "conclusive": not reasons,
+        "doubts": reasons,
+        **compare(scores, curves, draws=params.bootstrap, seed=params.seed),
+    }
+    metrics = {
+        name: {key: round(summary[key].value, 4) for key in METRICS if key in summary}
+        for name, summary in summaries.items()
+    }
     write_json("metrics/evaluation.json", metrics)
     write_json("metrics/comparison.json", comparison)
     rows = interval_rows(summaries)
     write_tsv("metrics/systems.tsv", rows)
     write_tsv("metrics/details.tsv", detail_rows(scores), header=["detail", "system", "value"])
-    write_tsv("metrics/judge_confusion.tsv", confusion_rows(systems["real"], judges), header=["actual", "predicted"])
+    write_tsv("metrics/judge_confusion.tsv", confusion_rows(systems["real"], scorers), header=["actual", "predicted"])
     draw(rows, curves, systems)
-    write_page(params, systems, metrics, conclusive)
+    write_page(everything, systems, metrics, reasons)
     log_stage("evaluate", params, {**metrics, "comparison": comparison}, {})
 
 
-def load_judges(train: list[Row], waveforms: torch.Tensor) -> Judges:
+def load_scorers(train: list[Row], waveforms: torch.Tensor) -> Scorers:
     """The judges' weights, and the thresholds of attribute adherence from the real training clips."""
     classifier, sources = load_classifier() or (None, [])
     clips = [(row, waveform.double().numpy()) for row, waveform in zip(train, waveforms, strict=True)]
-    return Judges(load_scorer(), classifier, sources, calibrate(clips))
+    return Scorers(load_scorer(), classifier, sources, calibrate(clips))
 
 
 def read_systems() -> dict[str, SystemClips]:
     """All systems' clips; `real` holds the real clips of the captions that were sampled."""
     by_id = {row["id"]: row for row in accepted_clips("test")}
-    generated = {name: read_system(SAMPLES / folder, by_id) for name, folder in FOLDERS.items()}
+    generated = {name: read_system(SAMPLES / folder, by_id) for name, folder in sample_folders().items()}
     rows = generated["codec"].rows
     return {"real": SystemClips(rows, [0] * len(rows), read_waveforms(rows)), **generated}
 
 
-def rounded(summary: dict[str, Interval]) -> dict[str, float]:
-    """A system's object in `metrics/evaluation.json`: one number a metric."""
-    return {name: round(summary[name][0], 4) for name in METRICS if name in summary}
-
-
-def interval_rows(summaries: dict[str, dict[str, Interval]]) -> list[dict[str, Any]]:
-    """The long table of results: `metric`, `system`, `value`, `low`, `high`."""
+def interval_rows(summaries: dict[str, dict[str, Estimate]]) -> list[dict[str, Any]]:
+    """The long table of results: `metric`, `system`, `value`, `low`, `high`, the last two empty without interval."""
     return [
-        {"metric": metric, "system": system, "value": value, "low": low, "high": high}
+        {"metric": metric, "system": system} | {k: "" if v is None else v for k, v in summary[metric]._asdict().items()}
         for metric in METRICS
         for system, summary in summaries.items()
         if metric in summary
-        for value, low, high in [summary[metric]]
     ]
 
 
@@ -129,23 +113,16 @@ def draw(table: list[dict[str, Any]], curves: dict[str, Any], systems: dict[str,
         plot_curves(curves, folder / "curves.png")
         rows = spread(systems["real"].rows, 6)
         mels = {
-            name: [mel.numpy() for mel in mel_spectrogram(first_takes(systems[name], [row["id"] for row in rows]))]
-            for name in SHOWN
+            name: list(mel_spectrogram(first_takes(systems[name], [row["id"] for row in rows])).numpy())
+            for name in SYSTEMS
         }
         plot_mels(mels, [row["caption"] for row in rows], folder / "mels.png")
 
 
-def write_page(
-    params: Evaluate, systems: dict[str, SystemClips], metrics: dict[str, Any], conclusive: bool | None
-) -> None:
+def write_page(params: Params, systems: dict[str, SystemClips], metrics: dict[str, Any], reasons: list[str]) -> None:
     """The listening page of evenly chosen test captions, first takes."""
-    rows = spread(systems["real"].rows, params.listening_captions)
-    ids = [row["id"] for row in rows]
-    clips: dict[str, list[Clip]] = {}
-    for name in SHOWN:
-        waveforms = first_takes(systems[name], ids)
-        mels = mel_spectrogram(waveforms)
-        clips[name] = [Clip(wave.numpy(), mel.numpy()) for wave, mel in zip(waveforms, mels, strict=True)]
+    rows = spread(systems["real"].rows, params.evaluate.listening_captions)
+    clips = {name: first_takes(systems[name], [row["id"] for row in rows]).numpy() for name in SYSTEMS}
     shown = [
         ListeningRow(
             id=row["id"],
@@ -153,25 +130,24 @@ def write_page(
             visual_part=row["visual_part"],
             text_part=row["text_part"],
             image=Path(row["image"]),
-            clips={name: clips[name][place] for name in SHOWN},
+            clips={name: waveforms[place] for name, waveforms in clips.items()},
         )
         for place, row in enumerate(rows)
     ]
-    accuracy = read_json("metrics/judges.json").get("source_accuracy")
     notes = ["Every system starts a take from the same noise; shown is the first take of each."]
+    accuracy = read_json("metrics/judges.json").get("source_accuracy")
     if accuracy is not None:
         notes.append(f"The judge names the source of {100 * accuracy:.0f} % of the real test clips.")
-    if conclusive is False:
-        notes.append("Inconclusive: ImageBind's text embedding holds too little of what is heard to compare A and B.")
+    painter = params.images.flux.model if params.images.backend == "flux" else None
     with replacing_folder("metrics/listening") as folder:
         write_listening_page(
             folder / "index.html",
             title="Bind-An-Audio: listening page",
             rows=shown,
-            systems=SHOWN,
+            systems=list(SYSTEMS),
             summary=metrics,
-            notes=[*notes, f"Images are drawn from OpenMoji pictograms (CC BY-SA 4.0). Clips: {CORPUS}."],
-            sample_rate=16_000,
+            doubts=reasons,
+            notes=[*notes, credits(params.prepare.corpus, painter)],
         )
 
 

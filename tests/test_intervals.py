@@ -4,26 +4,26 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.evaluation.distances import frechet_audio_distance, kernel_audio_distance
-from stages.evaluation.intervals import (
-    bootstrap_mean,
-    bootstrap_statistic,
-    frechet_interval,
-    kernel_interval,
-    paired_difference,
+from stages.evaluation.distances import (
+    frechet_audio_distance,
+    frechet_counted,
+    kernel_audio_distance,
+    kernel_counted,
 )
+from stages.evaluation.intervals import bootstrap_distance, bootstrap_mean, paired_difference
 
 CAPTIONS = [f"caption {number:02}" for number in range(30)]
 
 
-def width(interval):
-    _, low, high = interval
-    return high - low
+def bounded(estimate):
+    """Value, low and high, of which none is missing."""
+    assert None not in estimate
+    return estimate
 
 
 def test_the_interval_of_a_mean_agrees_with_the_normal_one():
     values = np.random.default_rng(0).normal(5.0, 2.0, size=400)
-    mean, low, high = bootstrap_mean(values, [str(number) for number in range(400)], 2000, 1)
+    mean, low, high = bounded(bootstrap_mean(values, [str(number) for number in range(400)], 2000, 1))
     half = 1.96 * values.std() / 20
     assert mean == pytest.approx(values.mean())
     assert low == pytest.approx(mean - half, abs=0.03)
@@ -36,7 +36,7 @@ def test_the_interval_holds_the_truth_about_95_times_in_100():
     hits = 0
     for seed in range(200):
         values = np.repeat(random.normal(size=30), 3) + 0.3 * random.normal(size=90)
-        _, low, high = bootstrap_mean(values, groups, 300, seed)
+        _, low, high = bounded(bootstrap_mean(values, groups, 300, seed))
         hits += low <= 0 <= high
     # Were takes drawn one by one, some 75 % would be reached.
     assert 176 <= hits <= 199
@@ -50,15 +50,15 @@ def test_more_takes_of_the_same_captions_do_not_narrow_the_interval():
 
 
 def test_captions_with_more_takes_weigh_more():
-    mean, low, high = bootstrap_mean([0, 0, 0, 1], ["a", "a", "a", "b"], 500, 1)
-    assert mean == 0.25
+    mean, low, high = bounded(bootstrap_mean([0, 0, 0, 1, 1], list("aaabc"), 500, 1))
+    assert mean == 0.4
     assert 0 <= low < mean < high <= 1
 
 
 @given(seed=st.integers(0, 1000), value=st.floats(-1e6, 1e6))
 @settings(max_examples=25, deadline=None)
 def test_equal_values_leave_no_doubt(seed, value):
-    mean, low, high = bootstrap_mean([value] * 10, CAPTIONS[:10], 50, seed)
+    mean, low, high = bounded(bootstrap_mean([value] * 10, CAPTIONS[:10], 50, seed))
     assert mean == pytest.approx(value)
     assert (low, high) == pytest.approx((mean, mean))
 
@@ -78,19 +78,18 @@ def test_a_paired_difference_sees_what_separate_intervals_cannot():
     difficulty = np.random.default_rng(0).normal(0, 5, size=30)
     noise = np.random.default_rng(1).normal(0, 0.2, size=30)
     a, b = difficulty + 0.5 + noise, difficulty
-    difference, low, high = paired_difference(a, b, CAPTIONS, 500, 1)
+    difference, low, high = bounded(paired_difference(a, b, CAPTIONS, 500, 1))
     assert difference == pytest.approx((a - b).mean())
     assert 0 < low < difference < high < 1
-    assert bootstrap_mean(a, CAPTIONS, 500, 1)[1] < bootstrap_mean(b, CAPTIONS, 500, 1)[2]
-    opposite, minus_high, minus_low = paired_difference(b, a, CAPTIONS, 500, 1)
+    assert bounded(bootstrap_mean(a, CAPTIONS, 500, 1)).low < bounded(bootstrap_mean(b, CAPTIONS, 500, 1)).high
+    opposite, minus_high, minus_low = bounded(paired_difference(b, a, CAPTIONS, 500, 1))
     assert (opposite, minus_low, minus_high) == pytest.approx((-difference, -low, -high))
 
 
 @pytest.mark.parametrize(
     ("values", "groups", "message"),
     [
-        ([1.0, 2.0], ["a", "a"], "captions: 1"),
-        ([], [], "captions: 0"),
+        ([], [], "0 captions"),
         ([1.0, float("nan")], ["a", "b"], "not finite"),
         ([1.0], ["a", "b"], "one value a clip"),
     ],
@@ -106,42 +105,50 @@ def test_a_paired_difference_needs_the_same_clips():
 
 
 @pytest.mark.parametrize(
-    ("interval_of", "distance"), [(frechet_interval, frechet_audio_distance), (kernel_interval, kernel_audio_distance)]
+    ("counted", "distance"), [(frechet_counted, frechet_audio_distance), (kernel_counted, kernel_audio_distance)]
 )
-@pytest.mark.parametrize("fixed", [True, False])
-def test_a_distance_lies_within_its_interval_and_tells_near_from_far(interval_of, distance, fixed):
+def test_a_distance_lies_within_its_interval_and_tells_near_from_far(counted, distance):
     random = torch.Generator().manual_seed(0)
-    real, noise = torch.randn(30, 8, generator=random), torch.randn(90, 8, generator=random)
-    real_captions = None if fixed else CAPTIONS
-    groups = CAPTIONS * 3
-    near = interval_of(real, noise, real_captions, groups, 300, 1)
-    far = interval_of(real, noise + 1.5, real_captions, groups, 300, 1)
-    assert near[0] == pytest.approx(distance(real, noise), rel=1e-6, abs=1e-9)
-    assert near[1] <= near[0] <= near[2]
-    assert far[1] < far[0] < far[2]
-    assert near[2] < far[1]
-    assert interval_of(real, noise, real_captions, groups, 300, 1) == near
+    real, noise = torch.randn(60, 8, generator=random), torch.randn(60, 8, generator=random)
+    near = bounded(bootstrap_distance(counted(real, noise), 60, 300, 1))
+    far = bounded(bootstrap_distance(counted(real, noise + 1.5), 60, 300, 1))
+    assert near.value == pytest.approx(distance(real, noise), rel=1e-6, abs=1e-9)
+    assert near.low <= near.value <= near.high
+    assert far.low < far.value < far.high
+    assert near.high < far.low
+    assert bootstrap_distance(counted(real, noise), 60, 300, 1) == near
 
 
 def test_the_interval_of_a_frechet_distance_stays_above_zero():
     real = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
-    value, low, high = frechet_interval(real, real + 1e-6, CAPTIONS, CAPTIONS, 200, 1)
-    assert 0 <= low <= value <= high < 0.1
+    value, low, high = bounded(bootstrap_distance(frechet_counted(real, real + 1e-6), 30, 200, 1, lowest=0.0))
+    assert 0 <= low <= value <= high < 1.5
+    assert bounded(bootstrap_distance(frechet_counted(real, real + 1e-6), 30, 200, 1)).low < 0
 
 
-def test_three_captions_are_enough_for_the_interval_of_a_distance_and_two_are_not():
+@pytest.mark.parametrize("captions", [1, 2, 3])
+def test_three_captions_have_an_interval_and_fewer_have_none(captions):
+    groups = list("abc")[:captions]
+    mean = bootstrap_mean([0.0, 1.0, 2.0][:captions], groups, 100, 1)
+    assert mean.value == pytest.approx((captions - 1) / 2)
+    difference = paired_difference([1.0, 3.0, 5.0][:captions], [1.0] * captions, groups, 100, 1)
     embeddings = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
-    for interval_of in (frechet_interval, kernel_interval):
-        value, low, high = interval_of(embeddings, embeddings * 2 + 3, list("abc"), list("abc"), 100, 1)
-        assert -np.inf < low < value < high < np.inf
-        with pytest.raises(ValueError, match="at least 3"):
-            interval_of(embeddings[:2], embeddings[:2] + 3, list("ab"), list("ab"), 100, 1)
+    distances = [
+        bootstrap_distance(counted(embeddings, embeddings[:captions] * 2 + 3), captions, 100, 1)
+        for counted in (frechet_counted, kernel_counted)
+        if captions > 1
+    ]
+    for estimate in (mean, difference, *distances):
+        if captions < 3:
+            assert estimate[1:] == (None, None)
+        else:
+            assert -np.inf < bounded(estimate).low < estimate.value < bounded(estimate).high < np.inf
 
 
 def test_the_surplus_of_repeated_clips_is_taken_off():
     def upwards(counts):
         return np.square(counts).sum(1)
 
-    value, low, high = bootstrap_statistic(upwards, 30, 1000, 1)
+    value, low, high = bounded(bootstrap_distance(upwards, 30, 1000, 1))
     assert value == 30
     assert low < 30 < high

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.evaluation.scoring import Judges, SystemClips, score_clips
+from stages.evaluation.scoring import Scorers, SystemClips, score_clips
 from stages.formats.files import write_json
 from stages.judging.clap_scorer import convert_scorer, load_scorer, principal_directions
 from stages.published.encoders import convert_encoders
@@ -162,7 +162,7 @@ def test_it_scores_clips_where_the_preset_says_so(tmp_path):
         {"id": str(place), "caption": caption, "sources": [], "attributes": {}}
         for place, caption in enumerate(["dog", "a dog", "do"])
     ]
-    scores = score_clips(SystemClips(rows, [0, 0, 0], clips[:3]), Judges(scorer, None, [], {}))
+    scores = score_clips(SystemClips(rows, [0, 0, 0], clips[:3]), Scorers(scorer, None, [], {}))
     with torch.no_grad():
         text = reference.embed_texts(RobertaTokenizer(tmp_path / "judges")([row["caption"] for row in rows]))
         audio = reference.embed_audio(clips[:3])

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from stages.report.listening_page import Clip, ListeningRow, mel_picture, write_listening_page
+from stages.report.listening_page import ListeningRow, credits, mel_picture, write_listening_page
 from tests.browser import chromium
 
 SAMPLE_RATE = 16_000
@@ -20,9 +20,7 @@ NASTY = "A <b>bell</b> & \"dog\" 'bark' $title </script><script>window.harmed = 
 
 def clip(seconds, pitch):
     time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    mel = np.full((80, max(1, len(time) // 256)), -4.0, dtype=np.float32)
-    mel[pitch % 80] = 0.0
-    return Clip((0.3 * np.sin(2 * np.pi * 100 * pitch * time)).astype(np.float32), mel)
+    return (0.3 * np.sin(2 * np.pi * 100 * pitch * time)).astype(np.float32)
 
 
 def rows(folder):
@@ -47,8 +45,8 @@ def write(path, folder, **changes):
         "rows": rows(folder),
         "systems": SYSTEMS,
         "summary": summary,
+        "doubts": ["too <small>: 8 captions", NASTY],
         "notes": ["Drawn from <OpenMoji>."],
-        "sample_rate": SAMPLE_RATE,
     }
     write_listening_page(path, **{**settings, **changes})
 
@@ -130,6 +128,34 @@ def test_what_comes_from_data_is_shown_as_text(page):
     assert page.evaluate("window.harmed") is None
     assert page.locator("footer").inner_text() == "Drawn from <OpenMoji>."
     assert page.locator("#two").get_by_role("button", name=f"Play Experiment A: {NASTY}", exact=True).count() == 1
+
+
+def test_doubts_stand_above_the_results(page):
+    assert page.locator(".doubts li").all_inner_texts() == ["too <small>: 8 captions", NASTY]
+    assert (
+        page.evaluate("document.querySelector('.doubts').compareDocumentPosition(document.querySelector('table'))") == 4
+    )
+
+
+def test_a_conclusive_run_shows_no_doubts(tmp_path):
+    write(tmp_path / "a.html", tmp_path, doubts=[])
+    assert "<li>" not in (tmp_path / "a.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "painter", "images", "audio"),
+    [
+        ("soundworld", None, "OpenMoji pictograms (CC BY-SA 4.0)", "soundworld"),
+        ("esc10", "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-schnell", "ESC-10 (Piczak 2015, CC BY"),
+        ("audiofolder", "a <folder>", "a <folder>", "audiofolder"),
+    ],
+)
+def test_credits_go_to_who_painted_and_recorded(corpus, painter, images, audio):
+    """OpenMoji was credited whoever painted."""
+    text = credits(corpus, painter)
+    assert images in text
+    assert audio in text
+    assert ("OpenMoji" in text) == (painter is None)
 
 
 def test_table_shows_the_metrics_that_there_are(page):
@@ -237,7 +263,7 @@ def test_same_inputs_same_bytes_and_lossless_audio(tmp_path):
     encoded = re.findall(r"data:audio/flac;base64,([^\"]+)", text)
     waveform, rate = soundfile.read(io.BytesIO(base64.b64decode(encoded[0])), dtype="float32")
     assert rate == SAMPLE_RATE
-    np.testing.assert_allclose(waveform, clip(0.5, 2).waveform, atol=1 / 32768)
+    np.testing.assert_allclose(waveform, clip(0.5, 2), atol=1 / 32768)
 
 
 def test_mel_picture_has_low_bands_below_and_loud_bright():

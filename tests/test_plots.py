@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stages.evaluation.systems import SYSTEMS
 from stages.formats.files import write_tsv
-from stages.report.plots import SYSTEMS, plot_curves, plot_mels, plot_metric, read_curve
+from stages.report.plots import plot_curves, plot_mels, plot_metric, read_curve
 
 
 def rows_of(values, metric="fad", margin=0.5):
@@ -46,7 +47,7 @@ def test_bars_stand_in_the_fixed_order_and_as_high_as_their_values(tmp_path):
     shuffled = {name: ALL[name] for name in sorted(ALL, key=lambda name: name[::-1])}
     plot_metric("fad", rows_of(shuffled), tmp_path / "fad.png")
     picture = pixels(tmp_path / "fad.png")
-    masks = {name: close_to(picture, SYSTEMS[name][1]) for name in ALL}
+    masks = {name: close_to(picture, SYSTEMS[name].colour) for name in ALL}
     centres = [np.nonzero(mask)[1].mean() for mask in masks.values()]
     assert centres == sorted(centres)
     # The tallest column of each bar, as the interval's line covers some pixels.
@@ -62,13 +63,23 @@ def test_wider_intervals_draw_more_black(tmp_path):
     assert wide > narrow + 200
 
 
+def test_a_value_without_an_interval_is_drawn_as_a_bar_alone(tmp_path):
+    rows = rows_of(ALL, margin=4.0)
+    plot_metric("fad", rows, tmp_path / "with.png")
+    for empty in (None, ""):
+        plot_metric("fad", [row | {"low": empty, "high": empty} for row in rows], tmp_path / "without.png")
+        assert close_to(pixels(tmp_path / "without.png"), SYSTEMS["floor"].colour).any()
+        black = [(pixels(tmp_path / f"{name}.png").max(-1) < 40).sum() for name in ("with", "without")]
+        assert black[0] > black[1] + 200
+
+
 def test_missing_systems_variants_and_negative_values_are_drawn(tmp_path):
     values = {"floor": -0.1, "experiment_a_guidance_1": 0.3, "experiment_a": 0.4}
     plot_metric("clap_score", rows_of(values, "clap_score", 0.02), tmp_path / "clap.png")
     picture = pixels(tmp_path / "clap.png")
-    assert close_to(picture, SYSTEMS["floor"][1]).any()
-    assert close_to(picture, SYSTEMS["experiment_a"][1]).any()
-    assert not close_to(picture, SYSTEMS["experiment_b"][1]).any()
+    assert close_to(picture, SYSTEMS["floor"].colour).any()
+    assert close_to(picture, SYSTEMS["experiment_a"].colour).any()
+    assert not close_to(picture, SYSTEMS["experiment_b"].colour).any()
 
 
 def test_unknown_systems_and_metrics_are_refused(tmp_path):
@@ -88,7 +99,7 @@ def test_both_curves_are_drawn_over_updates_and_over_compute(tmp_path):
     half = picture.shape[1] // 2
     spans = {}
     for name in curves:
-        mask = close_to(picture, SYSTEMS[name][1])
+        mask = close_to(picture, SYSTEMS[name].colour)
         spans[name] = [np.ptp(np.nonzero(part)[1]) for part in (mask[:, :half], mask[:, half:])]
     # Both took as many updates; B took a tenth of the compute.
     assert spans["experiment_a"][0] == pytest.approx(spans["experiment_b"][0], rel=0.1)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from stages.evaluation.comparison import compare, loss_at
 from stages.evaluation.details import confusion_rows, detail_rows
-from stages.evaluation.scoring import (
-    ClipScores,
-    Judges,
-    SystemClips,
-    adherence_by_attribute,
-    mean_over,
-    score_clips,
-    summarize,
-)
+from stages.evaluation.scoring import ClipScores, Scorers, SystemClips, score_clips, summarize
 from stages.judging.networks import (
     SourceClassifier,
     augmented,
@@ -29,6 +22,14 @@ from stages.judging.networks import (
     source_numbers,
     source_recall,
 )
+
+CURVES = {
+    "experiment_a": [
+        {"updates": 10, "teraflops": 100.0, "validation_diffusion_loss": 1.0},
+        {"updates": 20, "teraflops": 200.0, "validation_diffusion_loss": 0.5},
+    ],
+    "experiment_b": [{"updates": 15, "teraflops": 15.0, "validation_diffusion_loss": 0.8}],
+}
 
 
 def scores(values: list[float], held_out: list[bool], adherence: list[float] | None = None) -> ClipScores:
@@ -73,19 +74,36 @@ class OneDirection:
         return embeddings
 
 
+class SecondSource(SourceClassifier):
+    """A classifier that hears the second source everywhere."""
+
+    def forward(self, mels):
+        return torch.tensor([[0.0, 1.0]]).expand(len(mels), 2)
+
+
 def test_unknown_sources_alone_leave_no_source_accuracy():
-    judges = Judges(OneDirection(), SourceClassifier([4], 4, 2).eval(), ["bell", "rain"], {})
+    scorers = Scorers(OneDirection(), SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
 
     def scored(*sources):
         rows: list[dict[str, Any]] = [
             {"id": source, "caption": source, "sources": [source], "attributes": {}} for source in sources
         ]
-        return score_clips(SystemClips(rows, [0] * len(rows), torch.randn(len(rows), 20_480)), judges).values
+        return score_clips(SystemClips(rows, [0] * len(rows), torch.randn(len(rows), 20_480)), scorers).values
 
     assert scored("clock", "dog") == {"clap_score": [1.0, 1.0]}
-    known, unknown = scored("bell", "dog")["source_accuracy"]
-    assert known in (0.0, 1.0)
+    missed, found, unknown = scored("bell", "rain", "dog")["source_accuracy"]
+    assert (missed, found) == (0.0, 1.0)
     assert math.isnan(unknown)
+
+
+def test_a_judge_that_knows_no_numbers_is_named():
+    class Broken(OneDirection):
+        def embed_audio(self, waveforms):
+            return torch.full((len(waveforms), 1), math.nan)
+
+    rows: list[dict[str, Any]] = [{"id": "one", "caption": "a", "sources": [], "attributes": {}}]
+    with pytest.raises(ValueError, match="judge's embeddings"):
+        score_clips(SystemClips(rows, [0], torch.zeros(1, 20_480)), Scorers(Broken(), None, [], {}))
 
 
 def test_judge_mels_have_256_frames_whatever_the_length():
@@ -126,23 +144,55 @@ def test_judges_train_on_sounds_that_a_codec_has_blurred():
 def test_summary_stands_on_equal_numbers_of_clips_per_take():
     values = [0.1 * place for place in range(12)]
     real = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
-    summary = summarize(scores(values, [False] * 12), real, draws=50, seed=0)
+    summary, missing = summarize(scores(values, [False] * 12), real, draws=50, seed=0)
+    assert missing == []
     assert set(summary) == {"fad", "kad", "clap_score"}
-    value, low, high = summary["clap_score"]
+    assert all(None not in estimate for estimate in summary.values())
+    value, low, high = cast("tuple[float, float, float]", summary["clap_score"])
     assert value == pytest.approx(sum(values) / 12)
     assert low < value < high
-    assert summary["fad"][1] <= summary["fad"][0] <= summary["fad"][2]
+    value, low, high = cast("tuple[float, float, float]", summary["fad"])
+    assert low <= value <= high
 
 
 def test_clips_without_truth_are_left_out_of_means():
     one = scores([0.2, 0.4, 0.6, 0.8], [False, False, True, True], [1.0, math.nan, 0.5, math.nan])
-    assert mean_over(one, "clap_score", [False, False, True, True]) == pytest.approx(0.7)
-    assert mean_over(one, "attribute_adherence", [True] * 4) == pytest.approx(0.75)
-    assert mean_over(one, "attribute_adherence", [False, True, False, False]) is None
-    assert adherence_by_attribute(one) == {"pace": 0.5}
+    details = {row["detail"]: row["value"] for row in detail_rows({"real": one})}
+    assert details["held-out pairs clap_score"] == pytest.approx(0.7)
+    assert details["held-out pairs attribute_adherence"] == 0.5
+    assert details["attribute pace"] == 0.5
+    unknown = scores([0.2, 0.4], [False, True], [1.0, math.nan])
+    assert "held-out pairs attribute_adherence" not in {row["detail"] for row in detail_rows({"real": unknown})}
     real = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
     many = scores([0.1, 0.9] * 4, [False] * 8, [1.0, math.nan] * 4)
-    assert summarize(many, real, draws=20, seed=0)["attribute_adherence"][0] == 1.0
+    assert summarize(many, real, draws=20, seed=0)[0]["attribute_adherence"].value == 1.0
+
+
+@pytest.mark.parametrize("captions", [1, 2])
+def test_a_run_of_one_or_two_captions_has_values_without_intervals_and_says_why(captions):
+    """Such a run ended after fourteen stages, with nothing written."""
+    real = torch.randn(40, 3, generator=torch.Generator().manual_seed(1))
+    one = scores([0.1, 0.9] * captions, [False] * 2 * captions)
+    summary, missing = summarize(one, real, draws=20, seed=0)
+    assert summary["clap_score"] == (0.5, None, None)
+    if captions == 1:
+        assert summary.keys() == {"clap_score"}
+        assert [line[:8] for line in missing] == ["no fad: ", "no kad: "]
+        assert "at least 2" in missing[0]
+    else:
+        assert missing == []
+        assert summary["fad"].value > 0
+        assert summary["fad"][1:] == summary["kad"][1:] == (None, None)
+    result = compare({"experiment_a": one, "experiment_b": one}, CURVES, draws=20, seed=0)
+    assert result["b_minus_a_clap_score"] == 0
+    assert result["b_minus_a_clap_score_low"] is None
+    json.dumps(result, allow_nan=False)
+
+
+def test_a_judge_for_which_all_clips_are_alike_leaves_out_the_distance_it_cannot_give():
+    summary, missing = summarize(scores([0.1] * 12, [False] * 12), torch.ones(40, 3), draws=20, seed=0)
+    assert summary.keys() == {"fad", "clap_score"}
+    assert missing == ["no kad: half or more of the real clips have the same embedding; the judge tells nothing apart"]
 
 
 def test_loss_between_epochs_is_linear():
@@ -160,15 +210,7 @@ def test_comparison_is_b_minus_a_on_the_same_clips_at_equal_updates_and_compute(
     held_out = [False] * 6 + [True] * 2
     first = scores([0.1, 0.2, 0.3, 0.1, 0.2, 0.3, 0.5, 0.5], held_out)
     second = scores([0.3, 0.4, 0.5, 0.3, 0.4, 0.5, 0.7, 0.7], held_out)
-    curves = {
-        "experiment_a": [
-            {"updates": 10, "teraflops": 100.0, "validation_diffusion_loss": 1.0},
-            {"updates": 20, "teraflops": 200.0, "validation_diffusion_loss": 0.5},
-        ],
-        "experiment_b": [{"updates": 15, "teraflops": 15.0, "validation_diffusion_loss": 0.8}],
-    }
-    result = compare({"experiment_a": first, "experiment_b": second}, curves, conclusive=False, draws=50, seed=0)
-    assert result["conclusive"] is False
+    result = compare({"experiment_a": first, "experiment_b": second}, CURVES, draws=50, seed=0)
     assert result["b_minus_a_clap_score"] == pytest.approx(0.2)
     assert 0 < result["b_minus_a_clap_score_low"] <= 0.2 <= result["b_minus_a_clap_score_high"]
     assert result["equal_updates"] == 15
@@ -191,17 +233,13 @@ def test_details_name_single_attributes_and_sources():
 
 
 def test_confusions_are_of_clips_of_one_source_by_the_judges_highest_logit():
-    class SecondSource(SourceClassifier):
-        def forward(self, mels):
-            return torch.tensor([[0.0, 1.0]]).expand(len(mels), 2)
-
     rows = [{"sources": ["bell"]}, {"sources": ["bell", "rain"]}, {"sources": ["rain"]}]
     clips = SystemClips(rows, [0, 0, 0], torch.zeros(3, 20_480))
     clap: Any = None
-    judges = Judges(clap, SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
+    scorers = Scorers(clap, SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
     expected = [{"actual": "bell", "predicted": "rain"}, {"actual": "rain", "predicted": "rain"}]
-    assert confusion_rows(clips, judges) == expected
-    assert confusion_rows(clips, Judges(clap, None, [], {})) == []
+    assert confusion_rows(clips, scorers) == expected
+    assert confusion_rows(clips, Scorers(clap, None, [], {})) == []
 
 
 @pytest.mark.parametrize("seconds", [1.28, 2.56, 4.096, 4.1, 5.0, 10.0, 31.0])

@@ -8,13 +8,13 @@ where a comparison is one between two machines.
 from __future__ import annotations
 
 import argparse
-import html
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 
 from stages.formats.files import write_text
+from stages.report.dvc_plots import page_template
 from stages.tracking.machines import comparison_sentence
 from stages.tracking.mlflow_store import repository_root
 from stages.tracking.revisions import (
@@ -26,13 +26,6 @@ from stages.tracking.revisions import (
 )
 
 WORKSPACE = "workspace"
-VEGA_LITE = "5.21"  # DVC's templates are written for Vega-Lite 5
-STYLE = """
-body { font: 16px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #222; }
-p.machines { border-left: 4px solid #e69f00; padding: 0.2rem 0.8rem; }
-body > div { margin: 2rem 0; overflow-x: auto; }
-img { max-width: 100%; }
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,30 +61,3 @@ def main(arguments: argparse.Namespace) -> None:
     for note in notes:
         print(note)
     print(f"Page: {arguments.out / 'index.html'}")
-
-
-def page_template(title: str, notes: list[str]) -> str:
-    """An HTML template as `dvc plots --html-template` takes it, with Vega in it and no address to fetch from."""
-    import vl_convert
-
-    # DVC fills {plot_divs}; without {scripts} its links to a server stay out.
-    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE).replace("</script", "<\\/script")
-    paragraphs = "\n".join(f'<p class="machines">{html.escape(note)}</p>' for note in notes)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{html.escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>{STYLE}</style>
-<script>
-{vega}
-</script>
-</head>
-<body>
-<h1>{html.escape(title)}</h1>
-{paragraphs}
-{{plot_divs}}
-</body>
-</html>
-"""

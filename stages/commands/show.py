@@ -13,6 +13,7 @@ from stages.tracking.mlflow_store import repository_root, tracking_uri
 from stages.tracking.revisions import workspace_machines
 
 EVALUATION = Path("metrics/evaluation.json")
+COMPARISON = Path("metrics/comparison.json")
 LISTENING_PAGE = Path("metrics/listening/index.html")
 
 
@@ -22,18 +23,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print the table, then one line each for the machine, the listening page and MLflow's store."""
+    """Print the table, whether it tells A from B, and where the listening page and MLflow's store are."""
     rows = cells(read_json(EVALUATION))
     if arguments.markdown:
         print(markdown(rows))
         return
     print(table(rows))
     print()
+    if COMPARISON.exists():
+        print("\n".join(verdict(read_json(COMPARISON))))
     print(machine_sentence(workspace_machines()))
     missing = "" if LISTENING_PAGE.exists() else " (not here yet: `dvc repro` writes it)"
     print(f"Listening page: {LISTENING_PAGE}{missing}")
     store = tracking_uri(repository_root())
     print(f"MLflow's store: {store} (look: mlflow ui --backend-store-uri {store})")
+
+
+def verdict(comparison: Mapping[str, Any]) -> list[str]:
+    """Say whether anything about A against B follows from the run, and why not."""
+    if comparison.get("conclusive"):
+        return ["Conclusive: the run can tell A from B (metrics/comparison.json has the differences)."]
+    reasons = comparison.get("doubts", [])
+    return ["Not conclusive: nothing about A against B follows from this run.", *(f"- {reason}" for reason in reasons)]
 
 
 def cells(evaluation: Mapping[str, Any]) -> list[list[str]]:

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from stages.corpus.clips import Row
 from stages.corpus.measurements import event_peaks, loudness_change, loudness_curve, rate
 from stages.corpus.signals import centroid, level
 
 Wave = npt.NDArray[np.floating[Any]]
-Row = Mapping[str, Any]
 Thresholds = dict[str, float]
 
 COUNTS = {"once": 1, "twice": 2, "three": 3}
@@ -39,36 +39,34 @@ def calibrate(clips: Sequence[tuple[Row, Wave]]) -> Thresholds:
         clips: rows of data/corpus/metadata.jsonl with their waveforms `[samples]`.
 
     Returns:
-        JSON-able thresholds; keys such as "size/bell", "pace/rain", "loudness", "envelope/growing".
-
-    Raises:
-        ValueError: an attribute that some clips name lacks clips of one of its values.
+        JSON-able thresholds; keys such as "size/bell", "pace/rain", "loudness", "envelope/growing". An attribute of
+        which training lacks a value has none, and is not measured.
     """
-    thresholds: Thresholds = {}
-    for attribute, (low, high) in OPPOSITES.items():
-        measured = [
-            (key, row["attributes"][attribute], measure(attribute, wave))
-            for row, wave in clips
-            if attribute in row["attributes"]
-            for key in _keys(attribute, row)
-        ]
-        for key in sorted({key for key, _, _ in measured}):
-            lows = [number for k, value, number in measured if k == key and value == low]
-            highs = [number for k, value, number in measured if k == key and value == high]
-            if lows and highs:
-                thresholds[key] = (_mean(lows) + _mean(highs)) / 2
-        if measured and attribute not in thresholds:
-            raise ValueError(f"no training clip is {low} or none is {high} in {attribute}; raise prepare.clips")
-    changes: dict[str, list[float]] = {"fading": [], "steady": [], "growing": []}
+    measured: dict[str, dict[str, list[float]]] = {}
     for row, wave in clips:
-        if "envelope" in row["attributes"]:
-            changes[row["attributes"]["envelope"]].append(measure("envelope", wave))
-    if any(changes.values()):
-        if not all(changes.values()):
-            raise ValueError("training clips miss one of fading, steady and growing; raise prepare.clips")
-        for value in ("fading", "growing"):
-            thresholds[f"envelope/{value}"] = (_mean(changes[value]) + _mean(changes["steady"])) / 2
+        for attribute in (*OPPOSITES, "envelope"):
+            if attribute in row["attributes"]:
+                number = measure(attribute, wave)
+                for key in _keys(attribute, row):
+                    measured.setdefault(key, {}).setdefault(row["attributes"][attribute], []).append(number)
+    means = {key: {value: float(np.mean(all_)) for value, all_ in one.items()} for key, one in measured.items()}
+    thresholds: Thresholds = {}
+    for key, one in sorted(means.items()):
+        if key == "envelope" and len(one) == 3:
+            thresholds |= {f"{key}/{value}": (one[value] + one["steady"]) / 2 for value in ("fading", "growing")}
+        elif key != "envelope" and len(one) == 2:
+            thresholds[key] = sum(one.values()) / 2
     return thresholds
+
+
+def uncalibrated(rows: Iterable[Row], thresholds: Mapping[str, float]) -> list[str]:
+    """One sentence for each attribute of `rows` that is not measured, since `calibrate` found no threshold for it."""
+    named = {name for row in rows for name in row["attributes"]}
+    known = {key.split("/")[0] for key in thresholds}
+    return [
+        f"{name} is not measured: training lacks clips of one of its values; raise prepare.clips"
+        for name in sorted(named & {*OPPOSITES, "envelope"} - known)
+    ]
 
 
 def adherence(row: Row, waveform: Wave, thresholds: Mapping[str, float]) -> dict[str, bool]:
@@ -121,13 +119,9 @@ def measure(attribute: str, waveform: Wave) -> float:
 
 def _keys(attribute: str, row: Row) -> list[str]:
     """Threshold keys of an attribute, the most specific first."""
-    if attribute == "loudness" or len(row["sources"]) != 1:
+    if attribute in ("loudness", "envelope") or len(row["sources"]) != 1:
         return [attribute]
     source = row["sources"][0]
     material = row["attributes"].get("material")
     specific = [f"{attribute}/{source}/{material}"] if attribute == "size" and material else []
     return [*specific, f"{attribute}/{source}", attribute]
-
-
-def _mean(numbers: Iterable[float]) -> float:
-    return float(np.mean(list(numbers)))

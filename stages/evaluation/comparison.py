@@ -1,40 +1,39 @@
-"""The verdict on A against B: paired differences, losses at equal updates and equal compute."""
+"""A against B: paired differences, losses at equal updates and equal compute, and whether the run can tell."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stages.evaluation.intervals import paired_difference
+import numpy as np
+
+from stages.evaluation.intervals import Estimate, paired_difference
 from stages.evaluation.scoring import ClipScores
+from stages.evaluation.systems import METRICS, SYSTEMS
 
 Curve = Sequence[Mapping[str, float]]
 LOSS = "validation_diffusion_loss"
+TOWER_SHARE = 0.8  # of what CLAP tells of the attributes, which is what steers the reference
+FEWEST_CAPTIONS = 20  # with fewer, the interval of a share is wider than +-0.2
 
 
-def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], conclusive: bool | None, **draw: int) -> Any:
-    """What `metrics/comparison.json` holds: one flat object, an interval as `..._low` and `..._high`.
+def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], **draw: int) -> dict[str, Any]:
+    """The figures of `metrics/comparison.json`: flat, an interval as `..._low` and `..._high`, None without one.
 
     Args:
         scores: per-clip scores by system; `experiment_a` and `experiment_b` stand on the same captions and takes.
         curves: `experiment_a` and `experiment_b`: rows with `updates`, `teraflops` and `validation_diffusion_loss`.
-        conclusive: of metrics/encoders.json; None where the corpus has no heard attributes to probe.
         draw: `draws` and `seed` of the bootstrap.
     """
     first, second = scores["experiment_a"], scores["experiment_b"]
-    result: dict[str, Any] = {"conclusive": "not measured" if conclusive is None else conclusive}
+    result: dict[str, Any] = {}
     for metric in second.values:
-        pairs = [
-            (a, b, row["id"])
-            for a, b, row in zip(first.values[metric], second.values[metric], first.rows, strict=True)
-            if a == a and b == b
-        ]
-        difference, low, high = paired_difference(
-            [b for _, b, _ in pairs], [a for a, _, _ in pairs], [name for _, _, name in pairs], **draw
-        )
-        result[f"b_minus_a_{metric}"] = round(difference, 4)
-        result[f"b_minus_a_{metric}_low"] = round(low, 4)
-        result[f"b_minus_a_{metric}_high"] = round(high, 4)
+        a, b = first.values[metric], second.values[metric]
+        known = [place for place in range(len(a)) if a[place] == a[place] and b[place] == b[place]]
+        groups = [first.rows[place]["id"] for place in known]
+        difference = paired_difference([b[place] for place in known], [a[place] for place in known], groups, **draw)
+        for name, value in zip(("", "_low", "_high"), difference, strict=True):
+            result[f"b_minus_a_{metric}{name}"] = None if value is None else round(value, 4)
     for axis in ("updates", "teraflops"):
         shared = min(curve[-1][axis] for curve in curves.values())
         result[f"equal_{axis}"] = round(shared, 4)
@@ -43,14 +42,61 @@ def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], concl
     return result
 
 
+def doubts(summaries: Mapping[str, Mapping[str, Estimate]], towers: Mapping[str, float], captions: int) -> list[str]:
+    """Why nothing about A against B follows from a run, one sentence a reason; none for a conclusive run.
+
+    A run tells when it has captions enough, when the towers carry what is seen and heard to A and B, and when every
+    headline metric tells real clips and the reference's from clips of no caption, their intervals apart.
+
+    Args:
+        summaries: metrics by system.
+        towers: metrics/encoders.json; a corpus without attributes and published towers have no probes there.
+        captions: how many test captions were sampled.
+    """
+    reasons = []
+    if captions < FEWEST_CAPTIONS:
+        reasons.append(
+            f"too small: {captions} test captions, where {FEWEST_CAPTIONS} are the fewest that tell anything; raise "
+            "sample.captions, prepare.clips or prepare.test_share"
+        )
+    made = [one for system, one in summaries.items() if system != "real" and "source_accuracy" in one]
+    if made and all(one["source_accuracy"].value == 0 for one in made):
+        reasons.append("too small: no generated clip is heard as its source (source accuracy is 0 for every system)")
+    for side, own, what in (("heard", "text_part", "text part"), ("seen", "image", "image")):
+        if f"{side}_probe_ratio" not in towers:
+            continue
+        share, chance = towers[f"{side}_probe_ratio"], towers[f"{side}_probe_majority_answer"]
+        if share < TOWER_SHARE:
+            reasons.append(
+                f"ImageBind's embedding of the {what} tells {share:.0%} of the {side} attributes that CLAP's text "
+                f"features tell; below {TOWER_SHARE:.0%} A and B fail for no reason of their own"
+            )
+        elif towers[f"{side}_probe_{own}"] <= chance:
+            reasons.append(f"ImageBind's embedding of the {what} tells {side} attributes no better than guessing")
+    for key, metric in METRICS.items():
+        floor = summaries["floor"].get(key)
+        for system in ("real", "reference"):
+            one = summaries[system].get(key)
+            if metric.headline and one and floor and not _is_above(one, floor, metric.better):
+                reasons.append(
+                    f"{metric.name}: {SYSTEMS[system].name} at {_shown(one)} is not clear of {SYSTEMS['floor'].name} "
+                    f"at {_shown(floor)}"
+                )
+                break
+    return reasons
+
+
+def _is_above(one: Estimate, other: Estimate, better: str) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low > other.high if better == "higher" else one.high < other.low
+
+
+def _shown(one: Estimate) -> str:
+    interval = "no interval" if one.low is None else f"{one.low:.2f} to {one.high:.2f}"
+    return f"{one.value:.2f} ({interval})"
+
+
 def loss_at(curve: Curve, axis: str, position: float) -> float:
     """The curve's validation loss at `position` of `axis`, linear between epochs; before the first, the first's."""
-    previous = curve[0]
-    for row in curve:
-        if row[axis] >= position:
-            if row[axis] == previous[axis]:
-                return row[LOSS]
-            share = (position - previous[axis]) / (row[axis] - previous[axis])
-            return previous[LOSS] + max(0.0, share) * (row[LOSS] - previous[LOSS])
-        previous = row
-    return curve[-1][LOSS]
+    return float(np.interp(position, [row[axis] for row in curve], [row[LOSS] for row in curve]))

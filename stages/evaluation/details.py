@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
-from stages.evaluation.scoring import ClipScores, Judges, SystemClips, adherence_by_attribute, mean_over
+from stages.evaluation.scoring import ClipScores, Scorers, SystemClips
 from stages.judging.networks import judge_mels
 
 BATCH = 64
@@ -18,39 +19,43 @@ def detail_rows(scores: Mapping[str, ClipScores]) -> list[dict[str, Any]]:
 
     `attribute count`: of the clips that name a count, the share that obeys it. `source bell`: source accuracy over the
     captions with a bell. `held-out pairs clap_score`: means over the captions whose pair of sources is in the test
-    split alone.
+    split alone. What no clip tells is left out.
     """
     rows = []
     for system, one in scores.items():
-        details: dict[str, float | None] = {}
-        for name, value in adherence_by_attribute(one).items():
-            details[f"attribute {name}"] = value
+        details: dict[str, Iterable[float]] = {
+            f"attribute {name}": [obeyed[name] for obeyed in one.obeyed if name in obeyed]
+            for name in sorted({name for obeyed in one.obeyed for name in obeyed})
+        }
+        accuracy = one.values.get("source_accuracy", [])
         for source in sorted({source for row in one.rows for source in row["sources"]}):
-            with_it = [source in row["sources"] for row in one.rows]
-            details[f"source {source}"] = mean_over(one, "source_accuracy", with_it)
-        held_out = [bool(row["held_out_pair"]) for row in one.rows]
-        for metric in one.values:
-            details[f"held-out pairs {metric}"] = mean_over(one, metric, held_out)
-        known = {name: value for name, value in details.items() if value is not None}
-        rows += [{"detail": name, "system": system, "value": value} for name, value in known.items()]
+            pairs = zip(one.rows, accuracy, strict=bool(accuracy))
+            details[f"source {source}"] = [value for row, value in pairs if source in row["sources"]]
+        for metric, values in one.values.items():
+            pairs = zip(one.rows, values, strict=True)
+            details[f"held-out pairs {metric}"] = [value for row, value in pairs if row["held_out_pair"]]
+        for name, numbers in details.items():
+            known = [number for number in numbers if number == number]
+            if known:
+                rows.append({"detail": name, "system": system, "value": float(np.mean(known))})
     return rows
 
 
 @torch.no_grad()
-def confusion_rows(clips: SystemClips, judges: Judges) -> list[dict[str, str]]:
+def confusion_rows(clips: SystemClips, scorers: Scorers) -> list[dict[str, str]]:
     """One row a clip of a single source: `actual`, and `predicted`, the source of the judge's highest logit.
 
     Clips that join two sources are left out; no rows where the corpus names no sources.
     """
-    if judges.classifier is None:
+    if scorers.classifier is None:
         return []
     single = [place for place, row in enumerate(clips.rows) if len(row["sources"]) == 1]
     rows = []
     for start in range(0, len(single), BATCH):
         places = single[start : start + BATCH]
-        heard = judges.classifier(judge_mels(clips.waveforms[places])).argmax(dim=1).tolist()
+        heard = scorers.classifier(judge_mels(clips.waveforms[places])).argmax(dim=1).tolist()
         rows += [
-            {"actual": clips.rows[place]["sources"][0], "predicted": judges.sources[source]}
+            {"actual": clips.rows[place]["sources"][0], "predicted": scorers.sources[source]}
             for place, source in zip(places, heard, strict=True)
         ]
     return sorted(rows, key=lambda row: (row["actual"], row["predicted"]))

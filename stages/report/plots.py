@@ -1,11 +1,11 @@
 """Pictures of the results: bars with intervals, loss curves and mel spectrograms, as small PNG files.
 
-Colours are those of Okabe and Ito (2008, "Color Universal Design"), which colour-blind readers can tell apart. The
-same numbers give the same bytes: no style file of the reader's, no date and no version is in them.
+The same numbers give the same bytes: no style file of the reader's, no date and no version is in them.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,45 +14,29 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from stages.evaluation.systems import METRICS, SYSTEMS, UNGUIDED, system_name
 from stages.formats.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SYSTEMS = {
-    "real": ("real audio", "#7f7f7f"),
-    "codec": ("codec\nround trip", "#56b4e9"),
-    "reference": ("reference\n(true CLAP)", "#0072b2"),
-    "experiment_a": ("experiment A", "#e69f00"),
-    "experiment_b": ("experiment B", "#009e73"),
-    "floor": ("floor\n(no caption)", "#cc79a7"),
-}
-VARIANT = "_guidance_1"
-METRICS = {
-    "fad": "Frechet audio distance (lower is better)",
-    "kad": "Kernel audio distance (lower is better)",
-    "clap_score": "CLAP score (higher is better)",
-    "source_accuracy": "Source accuracy (higher is better)",
-    "attribute_adherence": "Attribute adherence (higher is better)",
-}
 CURVE_COLUMNS = ("updates", "teraflops", "validation_diffusion_loss")
 SILENCE, LOUD = -5.0, 1.0
 # Of the grid of mels, in inches; a row includes its caption.
 MEL_TITLE, MEL_COLUMN, MEL_ROW, MEL_CAPTION = 0.4, 1.5, 1.05, 0.25
+LABEL_LETTERS = 14
 COLOURS = 64
 DPI = 100
 
-Row = Mapping[str, Any]
 
-
-def plot_metric(metric: str, rows: Sequence[Row], path: str | Path) -> None:
+def plot_metric(metric: str, rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Draw one bar a system with its 95 % interval, in the order of `SYSTEMS`.
 
     Args:
         metric: name of the metric, the title where `METRICS` has none.
-        rows: `{"system", "metric", "value", "low", "high"}`; rows of other metrics are left out. A system's variant
-            without guidance (`..._guidance_1`) stands hatched beside it.
+        rows: `{"system", "metric", "value", "low", "high"}`; rows of other metrics are left out. A system's clips at
+            guidance 1 stand hatched beside it. `low` and `high` are None or empty where there is no interval.
         path: of the PNG.
 
     Raises:
@@ -61,25 +45,23 @@ def plot_metric(metric: str, rows: Sequence[Row], path: str | Path) -> None:
     chosen = {row["system"]: row for row in rows if row["metric"] == metric}
     if not chosen:
         raise ValueError(f"{metric}: no rows to draw; it is not among {sorted({row['metric'] for row in rows})}")
-    for system in chosen:
-        if system.removesuffix(VARIANT) not in SYSTEMS:
-            raise ValueError(f"system {system!r}: unknown; take one of {', '.join(SYSTEMS)}")
-    order = [name for system in SYSTEMS for name in (system, system + VARIANT) if name in chosen]
-    with _picture(path, width=1.2 + 1.05 * len(order), height=3.4) as figure:
+    colours = {system: _colour(system) for system in _in_order(chosen)}
+    with _picture(path, width=1.2 + 1.05 * len(colours), height=3.4) as figure:
         axes = figure.add_subplot()
-        for place, system in enumerate(order):
-            row = chosen[system]
-            _, colour = SYSTEMS[system.removesuffix(VARIANT)]
-            hatch = "///" if system.endswith(VARIANT) else None
-            axes.bar(place, row["value"], width=0.7, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
-            axes.errorbar(place, row["value"], _reach(row), color="black", linewidth=1.2, capsize=4)
-            top = max(row["value"], row["high"], 0.0)
-            axes.annotate(
-                f"{row['value']:.3g}", (place, top), (0, 3), textcoords="offset points", ha="center", fontsize=9
-            )
+        for place, (system, colour) in enumerate(colours.items()):
+            value, low, high = (chosen[system][name] for name in ("value", "low", "high"))
+            hatch = "///" if system.endswith(UNGUIDED) else None
+            axes.bar(place, value, width=0.7, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
+            top = max(value, 0.0)
+            if low not in (None, ""):
+                reach = [[max(0.0, value - low)], [max(0.0, high - value)]]
+                axes.errorbar(place, value, reach, color="black", linewidth=1.2, capsize=4)
+                top = max(top, high)
+            axes.annotate(f"{value:.3g}", (place, top), (0, 3), textcoords="offset points", ha="center", fontsize=9)
         axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_xticks(range(len(order)), [_label(system) for system in order], fontsize=9)
-        axes.set_title(METRICS.get(metric, metric), fontsize=11, loc="left")
+        axes.set_xticks(range(len(colours)), [_label(system) for system in colours], fontsize=9)
+        title = f"{METRICS[metric].name} ({METRICS[metric].better} is better)" if metric in METRICS else metric
+        axes.set_title(title, fontsize=11, loc="left")
         axes.margins(y=0.12)
         _lighten(axes)
         axes.tick_params(axis="x", length=0)
@@ -107,7 +89,7 @@ def read_curve(path: str | Path) -> list[dict[str, float]]:
     return rows
 
 
-def plot_curves(curves: Mapping[str, Sequence[Row]], path: str | Path) -> None:
+def plot_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> None:
     """Draw validation diffusion losses over updates and over compute, side by side.
 
     Args:
@@ -121,17 +103,14 @@ def plot_curves(curves: Mapping[str, Sequence[Row]], path: str | Path) -> None:
         panels = figure.subplots(1, 2, sharey=True)
         for axes, column, name in zip(panels, ("updates", "teraflops"), ("Updates", "Compute in TFLOP"), strict=True):
             for system, rows in curves.items():
-                if system not in SYSTEMS:
-                    raise ValueError(f"system {system!r}: unknown; take one of {', '.join(SYSTEMS)}")
-                label, colour = SYSTEMS[system]
                 axes.plot(
                     [row[column] for row in rows],
                     [row["validation_diffusion_loss"] for row in rows],
-                    color=colour,
+                    color=_colour(system),
                     marker="s" if system == "experiment_b" else "o",
                     markersize=4,
                     linewidth=1.6,
-                    label=label.replace("\n", " "),
+                    label=system_name(system),
                 )
             axes.set_xlabel(name, fontsize=9)
             axes.set_xlim(left=0)
@@ -156,8 +135,7 @@ def plot_mels(mels: Mapping[str, Sequence[ArrayLike]], captions: Sequence[str], 
     for system, column in mels.items():
         if len(column) != len(captions) or not captions:
             raise ValueError(f"{system}: {len(column)} mels for {len(captions)} captions; give one each")
-    order = [name for system in SYSTEMS for name in (system, system + VARIANT) if name in mels]
-    order += [system for system in mels if system not in order]
+    order = _in_order(mels)
     width, height = MEL_COLUMN * len(order), MEL_TITLE + MEL_ROW * len(captions)
     with _picture(path, width, height, layout=None) as figure:
         for row, caption in enumerate(captions):
@@ -175,21 +153,27 @@ def plot_mels(mels: Mapping[str, Sequence[ArrayLike]], captions: Sequence[str], 
                     _caption_below(axes, caption, letters=22 * len(order))
 
 
-def _reach(row: Row) -> list[list[float]]:
-    """Lengths of the interval below and above the value."""
-    return [[max(0.0, row["value"] - row["low"])], [max(0.0, row["high"] - row["value"])]]
+def _in_order(systems: Mapping[str, Any]) -> list[str]:
+    """Systems in the order of `SYSTEMS`, each before its clips at guidance 1; what it lacks comes last."""
+    known = [key for system in SYSTEMS for key in (system, system + UNGUIDED) if key in systems]
+    return known + [system for system in systems if system not in known]
+
+
+def _colour(system: str) -> str:
+    plain = system.removesuffix(UNGUIDED)
+    if plain not in SYSTEMS:
+        raise ValueError(f"system {system!r}: unknown; take one of {', '.join(SYSTEMS)}")
+    return SYSTEMS[plain].colour
 
 
 def _label(system: str) -> str:
-    name, _ = SYSTEMS.get(system.removesuffix(VARIANT), (system.removesuffix(VARIANT), ""))
-    return f"{name}\nguidance 1" if system.endswith(VARIANT) else name
+    return "\n".join(textwrap.fill(part, LABEL_LETTERS) for part in system_name(system).split(", "))
 
 
 def _caption_below(axes: Axes, caption: str, letters: int) -> None:
     """Write one line that starts under `axes` and may run on under its neighbours."""
-    text = caption if len(caption) <= letters else caption[: letters - 1].rstrip() + "…"
     # `$` would start a formula.
-    text = text.replace("$", r"\$")
+    text = textwrap.shorten(caption, letters, placeholder="…").replace("$", r"\$")
     axes.annotate(text, (0, 0), (0, -3), "axes fraction", "offset points", va="top", fontsize=8, annotation_clip=False)
 
 

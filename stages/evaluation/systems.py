@@ -1,0 +1,129 @@
+"""The systems that are compared and the metrics that compare them, each listed once, in the order of every table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+UNGUIDED = "_guidance_1"  # ends the name of a system's clips at guidance 1
+
+
+class System(NamedTuple):
+    """What a clip can come from.
+
+    colour: in plots, of Okabe and Ito (2008, "Color Universal Design"), which colour-blind readers can tell apart.
+    group: folder below data/samples/ that holds its clips; empty for the clips of the corpus.
+    """
+
+    name: str
+    colour: str
+    group: str
+    meaning: str
+
+
+class Metric(NamedTuple):
+    """What a system is measured by.
+
+    better: "lower" or "higher".
+    headline: asks whether a clip fits its own caption. Clips of no caption can score as well as any by the others.
+    share: between 0 and 1, shown in per cent.
+    """
+
+    name: str
+    better: str
+    headline: bool
+    share: bool
+    decimals: int
+    meaning: str
+
+
+SYSTEMS = {
+    "real": System("Real audio", "#7f7f7f", "", "The clip of the corpus itself: what the caption describes."),
+    "codec": System(
+        "Codec round trip",
+        "#56b4e9",
+        "references",
+        "The real clip through mel, VAE and BigVGAN and back: no generated clip can sound better than this.",
+    ),
+    "reference": System(
+        "CLAP reference",
+        "#0072b2",
+        "references",
+        "Make-An-Audio's U-Net steered by CLAP's features of the full caption: what A and B are measured against.",
+    ),
+    "experiment_a": System(
+        "Experiment A",
+        "#e69f00",
+        "a",
+        "Direct replacement: the fused ImageBind embedding, projected, stands in CLAP's place.",
+    ),
+    "experiment_b": System(
+        "Experiment B",
+        "#009e73",
+        "b",
+        "Alignment: the fused ImageBind embedding becomes a token sequence trained to match CLAP's features.",
+    ),
+    "floor": System(
+        "Unconditioned",
+        "#cc79a7",
+        "references",
+        "The same U-Net with an empty caption: what comes out when nothing steers.",
+    ),
+}
+ALSO_UNGUIDED = ("reference", "experiment_a", "experiment_b")
+
+METRICS = {
+    "fad": Metric(
+        "FAD",
+        "lower",
+        False,
+        False,
+        2,
+        "Frechet audio distance: how far the embeddings of a system's clips lie from those of real audio, by mean and "
+        "covariance.",
+    ),
+    "kad": Metric(
+        "KAD",
+        "lower",
+        False,
+        False,
+        3,
+        "Kernel audio distance: the same question asked with an unbiased kernel estimate, which needs fewer clips.",
+    ),
+    "clap_score": Metric(
+        "CLAP score",
+        "higher",
+        True,
+        False,
+        3,
+        "Cosine similarity of clip and caption under a second CLAP that steered no system.",
+    ),
+    "source_accuracy": Metric(
+        "Source accuracy",
+        "higher",
+        True,
+        True,
+        1,
+        "How often a classifier that steered no system hears the source that the caption names.",
+    ),
+    "attribute_adherence": Metric(
+        "Attributes",
+        "higher",
+        True,
+        True,
+        1,
+        "How often attributes that the caption states (pace, count, loudness, order ...) are measured in the signal.",
+    ),
+}
+
+
+def sample_folders() -> dict[str, str]:
+    """Where below data/samples/ the clips of each system lie; those at guidance 1 come last."""
+    guided = {key: f"{system.group}/{key}" for key, system in SYSTEMS.items() if system.group}
+    return guided | {key + UNGUIDED: guided[key] + UNGUIDED for key in ALSO_UNGUIDED}
+
+
+def system_name(key: str) -> str:
+    """The name of a system, also of one at guidance 1 and of one that `SYSTEMS` lacks."""
+    plain = key.removesuffix(UNGUIDED)
+    name = SYSTEMS[plain].name if plain in SYSTEMS else plain.replace("_", " ")
+    return f"{name}, guidance 1" if key.endswith(UNGUIDED) else name

@@ -1,0 +1,47 @@
+"""Pages that hold everything they show and ask nothing of the network: templates, and files as data URIs.
+
+What comes from data enters a template as text: Jinja2 escapes it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from PIL import Image
+
+TEMPLATES = Path(__file__).parent
+
+
+def page(template: str, **values: Any) -> str:
+    """Fill `template`, a file of this folder; a value that it lacks is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(template).render(values)
+
+
+def verbatim(name: str) -> Markup:
+    """A style sheet or script of this folder, which enters a page as it is."""
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8").strip())  # noqa: S704
+
+
+def image_uri(image: Image.Image, kind: str, **options: Any) -> str:
+    """An image as a data URI; `options` are those of Pillow's writer of `kind`."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return data_uri(f"image/{kind.lower()}", buffer.getvalue())
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Bytes of a media type as an address that needs no fetching."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
