@@ -17,9 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from stages.language.rules import decompose
-from stages.language_model.request_cache import request_key
+from stages.plumbing.cache import request_key
 
-FAULTS = ("429", "500", "reset", "time_out", "cut_body", "not_json", "rule", "refusal")
+FAULTS = ("429", "500", "reset", "time_out", "cut_body", "no_answer", "not_json", "rule", "refusal")
+# What comes with status 200 and is no answer.
+NO_ANSWERS = (
+    "<html><body>502 Bad Gateway</body></html>",
+    "",
+    "null",
+    '{"error": {"message": "overloaded", "code": 503}}',
+    '{"error": "overloaded", "choices": []}',
+    '{"choices": null}',
+    '{"choices": []}',
+    '{"choices": [null]}',
+    '{"choices": [{"index": 0, "message": null}]}',
+    '{"choices": [{"index": 0, "message": {"role": "assistant", "content": "{\\"vis"}, "finish_reason": "error"}]}',
+    '{"choices": [{"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": null}]}',
+    '{"id": "chatcmpl-1", "choices": [{"index": 0, "message": {"role": "assistant", "cont',
+)
 SECRET_HEADERS = ("authorization", "openai-organization", "openai-project", "x-gate")
 STUBBORN = {"visual_part": "a dog", "text_part": "a dog barks"}  # breaks rules at every attempt
 
@@ -34,11 +49,14 @@ def answer_to(caption: str) -> dict[str, str]:
 
 def completion(body: dict[str, Any], fault: str | None = None) -> str:
     caption = body["messages"][1]["content"].removeprefix("Caption: ")
+    ended = "stop"
     message: dict[str, Any] = {"role": "assistant", "content": json.dumps(answer_to(caption)), "refusal": None}
     if fault == "not_json":
         message["content"] = "Here are the parts: {"
     elif fault == "rule":
         message["content"] = json.dumps({"visual_part": "a red dog", "text_part": "the red dogs bark"})
+    elif fault == "thinks":
+        message["content"], ended = None, "length"
     elif fault == "refusal":
         message |= {"content": None, "refusal": "I cannot help with that."}
     return json.dumps(
@@ -47,7 +65,7 @@ def completion(body: dict[str, Any], fault: str | None = None) -> str:
             "object": "chat.completion",
             "created": 1,
             "model": body["model"],
-            "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None, "message": message}],
+            "choices": [{"index": 0, "finish_reason": ended, "logprobs": None, "message": message}],
             "usage": {"prompt_tokens": 500, "completion_tokens": 20, "total_tokens": 520},
         }
     )
@@ -71,7 +89,7 @@ class Server:
         digest = hashlib.sha256(f"{self.seen[text]}{text}".encode()).digest()
         if digest[0] / 256 >= float(self.settings.get("fault_share", 0)):
             return None
-        kinds = FAULTS if len(body["messages"]) == 2 else FAULTS[:5]
+        kinds = FAULTS if len(body["messages"]) == 2 else FAULTS[:6]
         return kinds[digest[1] % len(kinds)]
 
     def rate_headers(self) -> tuple[bool, dict[str, str]]:
@@ -135,15 +153,29 @@ class Server:
             return await self._send(writer, int(status), json.dumps({"error": error}))
         if path != "/v1/chat/completions":
             answer = self._batch_api(method, path, content)
+            first = not self.seen[f"{method} {path}"]
+            self.seen[f"{method} {path}"] += 1
+            if answer is None:
+                return await self._send(writer, 404, '{"error": {"message": "No batch found"}}')
+            if first and self.settings.get("no_answers"):
+                answer = (NO_ANSWERS[0], NO_ANSWERS[3], NO_ANSWERS[-1])[len(self.seen) % 3]
             made = (method, path) == ("POST", "/v1/batches")
             while made and (Path(self.log.name).parent / "hold_id").exists():
                 await asyncio.sleep(0.01)
-            return await self._send(writer, 200, *answer)
+            drips = first and self.settings.get("drip") and path.startswith("/v1/batches/")
+            return await self._send(writer, 200, answer, drips=bool(drips))
         body = json.loads(content)
         if self.settings.get("poison"):
             bad = "poison" in body["messages"][1]["content"]
             self.note(fault="401" if bad else "429")
             return await self._send(writer, 401 if bad else 429, "{}", {"retry-after": "3600"})
+        if self.settings.get("retry_after"):
+            self.note(fault="429")
+            return await self._send(writer, 429, "{}", {"retry-after": self.settings["retry_after"]})
+        if refused := self.refused(body):
+            number = 400 if "content_filter" in refused else 422
+            self.note(fault=str(number), body=body)
+            return await self._send(writer, number, refused)
         fault, key = self.fault_of(body), request_key(body)
         taken, extra = self.rate_headers()
         row = {"body": body if self.settings.get("bodies") else None, "key": key}
@@ -161,88 +193,104 @@ class Server:
         if fault == "time_out":
             await asyncio.sleep(float(self.settings.get("time_out", 3)))
             return False
+        if body.get("max_completion_tokens", 0) < int(self.settings.get("thinks", 0)):
+            fault = "thinks"
         text = completion(body, fault)
+        if fault == "no_answer":
+            text = NO_ANSWERS[int(key, 16) % len(NO_ANSWERS)]
         if fault == "cut_body":
             writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(text)}\r\n\r\n{text[:50]}".encode())
             await writer.drain()
             return False
-        return await self._send(writer, 200, text, extra)
+        drips = self.settings.get("drip") and self.seen[json.dumps(body, sort_keys=True)] == 1
+        return await self._send(writer, 200, text, extra, drips=bool(drips))
+
+    def refused(self, body: dict[str, Any]) -> str | None:
+        """The refusal of a body with a field of the setting `refuses`, as FastAPI words it, or by Azure's filter."""
+        if self.settings.get("filters", "\0") in body["messages"][1]["content"]:
+            return '{"error": {"message": "filtered", "code": "content_filter", "param": "prompt"}}'
+        for name in filter(None, self.settings.get("refuses", "").split(",")):
+            if name in body:
+                detail = {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted"}
+                return json.dumps({"detail": [detail]})
+        return None
 
     async def _send(
-        self, writer: asyncio.StreamWriter, status: int, text: str, headers: dict[str, str] | None = None
+        self,
+        writer: asyncio.StreamWriter,
+        status: int,
+        text: str,
+        headers: dict[str, str] | None = None,
+        drips: bool = False,
     ) -> bool:
         lines = [f"HTTP/1.1 {status} X", "content-type: application/json", f"content-length: {len(text.encode())}"]
         lines += [f"{key}: {value}" for key, value in (headers or {}).items()]
-        writer.write(("\r\n".join(lines) + "\r\n\r\n" + text).encode())
-        await writer.drain()
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        for start in range(0, len(text), 1 if drips else max(len(text), 1)):
+            writer.write(text[start : start + (1 if drips else len(text))].encode())
+            try:
+                await writer.drain()
+            except ConnectionError:
+                self.note(given_up=True)
+                raise
+            await asyncio.sleep(0.02 if drips else 0)
         return True
 
-    def _batch_api(self, method: str, path: str, content: bytes) -> tuple[str]:
+    def _batch_api(self, method: str, path: str, content: bytes) -> str | None:
         """Files and batches: a batch is done at the second look, every fifth row of a first batch fails."""
         self.note(path=f"{method} {path}")
         if path == "/v1/files":
             name = f"file-{len(self.files)}"
             start = content.index(b'{"custom_id"')
-            self.files[name] = content[
-                start : content.rindex(b"\n--") if b"\r\n--" not in content[start:] else content.rindex(b"\r\n--")
-            ].decode()
-            return (
-                json.dumps(
-                    {
-                        "id": name,
-                        "object": "file",
-                        "bytes": 1,
-                        "created_at": 1,
-                        "filename": "r",
-                        "purpose": "batch",
-                        "status": "processed",
-                    }
-                ),
-            )
+            self.files[name] = content[start:].split(b"\r\n--")[0].split(b"\n--")[0].decode()
+            return json.dumps({"id": name, "object": "file", "purpose": "batch", "status": "processed"})
         if path.startswith("/v1/files/"):
-            return (self.files[path.split("/")[3]],)
+            return self.files.get(path.split("/")[3])
         if method == "POST":
-            asked = json.loads(content)
-            name = f"batch-{len(self.batches)}"
-            good, bad = [], []
-            for number, line in enumerate(self.files[asked["input_file_id"]].strip().split("\n")):
-                row = json.loads(line)
-                self.note(key=row["custom_id"], fault=None)
-                if number % 5 == 4 and not self.batches:
-                    bad.append(
-                        json.dumps(
-                            {"custom_id": row["custom_id"], "response": {"status_code": 500, "body": {}}, "error": None}
-                        )
-                    )
-                else:
-                    response = {"status_code": 200, "request_id": "r", "body": json.loads(completion(row["body"]))}
-                    good.append(json.dumps({"custom_id": row["custom_id"], "response": response, "error": None}))
-            self.files[f"{name}-out"], self.files[f"{name}-bad"] = "\n".join(reversed(good)), "\n".join(bad)
-            self.batches[name] = {
-                "id": name,
-                "object": "batch",
-                "endpoint": "/v1/chat/completions",
-                "completion_window": "24h",
-                "created_at": 1,
-                "input_file_id": asked["input_file_id"],
-                "status": "in_progress",
-                "metadata": asked["metadata"],
-                "output_file_id": f"{name}-out",
-                "error_file_id": f"{name}-bad" if bad else None,
-                "request_counts": {"total": len(good) + len(bad), "completed": 0, "failed": 0},
-            }
-            return (json.dumps(self.batches[name]),)
+            return self._make_batch(json.loads(content))
         if path.startswith("/v1/batches/"):
-            batch = self.batches[path.split("/")[3]]
+            batch = self.batches.get(path.split("/")[3])
             answer = json.dumps(batch)
-            if not (Path(self.log.name).parent / "hold").exists():
+            if batch and batch["status"] != "failed" and not (Path(self.log.name).parent / "hold").exists():
                 batch["status"] = "completed"
-            return (answer,)
-        return (json.dumps({"object": "list", "data": list(self.batches.values()), "has_more": False}),)
+            return answer if batch else None
+        return json.dumps({"object": "list", "data": list(self.batches.values()), "has_more": False})
+
+    def _make_batch(self, asked: dict[str, Any]) -> str:
+        name = f"batch-{len(self.batches)}"
+        rows = [json.loads(line) for line in self.files[asked["input_file_id"]].strip().split("\n")]
+        answered: list[dict[str, Any]] = []
+        too_large = len(rows) > int(self.settings.get("batch_rows", sys.maxsize))
+        for number, row in enumerate([] if too_large else rows):
+            self.note(key=row["custom_id"], fault=None)
+            response = {"status_code": 200, "body": json.loads(completion(row["body"]))}
+            if refused := self.refused(row["body"]):
+                response = {"status_code": 400 if "content_filter" in refused else 422, "body": json.loads(refused)}
+            elif number % 5 == 4 and not self.batches:
+                response = {"status_code": 500, "body": {}}
+            elif number % 5 == 3 and not self.batches and self.settings.get("no_answers"):
+                response["body"] = {"error": {"message": "overloaded"}}
+            answered.append({"custom_id": row["custom_id"], "response": response, "error": None})
+        good = [json.dumps(row) for row in answered if row["response"]["status_code"] == 200]
+        bad = [json.dumps(row) for row in answered if row["response"]["status_code"] != 200]
+        self.files[f"{name}-out"], self.files[f"{name}-bad"] = "\n".join(reversed(good)), "\n".join(bad)
+        refusal = {"code": "token_limit_exceeded", "message": f"Enqueued token limit reached for {len(rows)} rows"}
+        self.batches[name] = {
+            "id": name,
+            "object": "batch",
+            "status": "failed" if too_large else "in_progress",
+            "errors": {"data": [refusal]} if too_large else None,
+            "metadata": asked["metadata"],
+            "output_file_id": f"{name}-out" if good else None,
+            "error_file_id": f"{name}-bad" if bad else None,
+            "request_counts": {"total": len(rows), "completed": 0, "failed": 0},
+        }
+        return json.dumps(self.batches[name])
 
 
 async def main(folder: Path, settings: dict[str, str]) -> None:
     state = Server(folder, settings)
+    answer_to("A dog barks")  # reading the word lists takes longer than a test's patience with a server
     server = await asyncio.start_server(state.serve, "127.0.0.1", 0, limit=2**26)
     port = server.sockets[0].getsockname()[1]
     print(f"http://127.0.0.1:{port}/v1", flush=True)

@@ -13,8 +13,9 @@ import psutil
 from tests.shell import wait_until
 
 RAY = str(Path(sys.executable).parent / "ray")
-# Ray wants a token by itself where one lies in the home folder; tests/test_cluster_language.py has a cluster with one.
+# Ray wants a token by itself where one lies in the home folder; TOKEN is for a cluster that has one.
 OPEN = {"RAY_AUTH_MODE": "disabled"}
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a-token-of-this-cluster-alone-0123456789"}
 
 
 def started_head(cores: int, **environment: str) -> tuple[subprocess.Popen[bytes], str]:

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from stages.plumbing.cluster import PASSED_ON, in_batches, map_batches
-from tests.ray_cluster import OPEN, end, started_head, workers
+from tests.ray_cluster import OPEN, TOKEN, end, started_head, workers
 from tests.shell import PATIENCE_SECONDS, wait_until
 
+ROOT = Path(__file__).parents[1]
 STAGES = {"decompose": "data/decomposed.jsonl", "images": "data/images", "embed": "data/embeddings"}
 
 
@@ -121,3 +122,22 @@ def test_a_head_that_does_not_answer_is_one_line(tmp_path, monkeypatch, address)
 
 def test_no_secret_travels_to_the_workers():
     assert not any(word in name for name in PASSED_ON for word in ("KEY", "TOKEN", "SECRET", "PASSWORD"))
+
+
+def test_a_cluster_that_wants_a_token_works_with_it_and_says_so_without_it(tmp_path):
+    process, address = started_head(cores=1, **TOKEN)
+    words = [
+        sys.executable,
+        "-c",
+        "from stages.plumbing.cluster import map_batches as m; print(*m(lambda: sum, [[4]]))",
+    ]
+    environment = os.environ | {"RAY_ADDRESS": address}
+    try:
+        known = subprocess.run(words, cwd=ROOT, env=environment | TOKEN, capture_output=True, text=True)
+        stranger = subprocess.run(words, cwd=ROOT, env=environment | OPEN, capture_output=True, text=True)
+    finally:
+        end(process)
+    assert known.stdout == "4\n", known.stderr
+    last = stranger.stderr.strip().split("\n")[-1]
+    assert last.startswith(f"ValueError: RAY_ADDRESS={address}: ")
+    assert "RAY_AUTH_MODE=token" in last

@@ -15,7 +15,7 @@ import pytest
 
 from stages.commands.decomposition_report import read_captions
 from stages.language_model.asking import CONCURRENCY
-from stages.language_model.prices import cost, price_of
+from stages.language_model.bill import cost, price_of
 from tests.language_stage import CAPTIONS, asked, environment, kept_keys, lay_out, rows_of, stage
 from tests.loopback_openai import FAULTS
 

@@ -10,10 +10,12 @@ from contextlib import closing
 import pytest
 
 from stages.language.text import text_problems
-from stages.language_model.conversation import load_prompt, next_step, read_reply
-from stages.language_model.prices import cost, price_of
-from stages.language_model.request_cache import Reply, RequestCache, request_key
+from stages.language_model.answers import read_reply
+from stages.language_model.bill import cost, price_of
+from stages.language_model.conversation import load_prompt, next_step
+from stages.language_model.request_cache import Reply, RequestCache
 from stages.params.schema import load_params
+from stages.plumbing.cache import request_key
 from tests.language_stage import CAPTIONS, ROOT, asked, environment, lay_out, rows_of, stage
 from tests.loopback_openai import STUBBORN, answer_to
 
@@ -55,8 +57,8 @@ def test_kept_replies_cost_no_call_and_one_new_caption_costs_one(tmp_path, start
 
 
 OTHER_PARSER = """
-from stages.language_model import conversation
-conversation.process_text = str.upper
+from stages.language_model import answers, conversation
+answers.process_text = str.upper
 conversation.text_problems = lambda *arguments: []
 from stages.decompose import main
 main()
@@ -99,9 +101,6 @@ def parts_reply(visual_part, text_part):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("<html>", "answer_not_json"),
-        ("[]", "answer_not_json"),
-        ('{"choices": []}', "answer_not_json"),
         ('{"choices": [{"message": {"content": "{"}}]}', "answer_not_json"),
         ('{"choices": [{"message": {"content": "{\\"visual_part\\": 1}"}}]}', "answer_not_json"),
         ('{"choices": [{"message": {"content": null, "refusal": "No."}}]}', "answer_refused"),
@@ -196,9 +195,9 @@ def test_the_budget_ends_a_run_cleanly_and_a_higher_one_goes_on_from_there(tmp_p
 def test_two_processes_may_use_one_cache(tmp_path):
     path = tmp_path / "replies.sqlite"
     with closing(RequestCache(path)) as one, closing(RequestCache(path)) as other:
-        one.put("key", "first", "direct")
-        other.put("key", "second", "batch")
-        assert one.get("key") == other.get("key") == Reply("first", "direct")
+        first = one.put("key", parts_reply("a bell", "rings"), "direct")
+        assert other.put("key", parts_reply("a dog", "barks"), "batch") == first
+        assert one.get("key") == other.get("key") == first
 
 
 def test_a_file_that_is_no_cache_is_named(tmp_path):

@@ -106,8 +106,8 @@ def test_no_secret_is_in_the_text_of_an_error_even_where_the_server_says_it_back
 def test_no_secret_is_in_the_last_words_after_too_many_failures(tmp_path, start_server, fault, mode):
     address, _ = start_server(error=fault) if fault != "reset" else ("http://me:password-planted@127.0.0.1:9/v1", None)
     folder = lay_out(tmp_path / "run", CAPTIONS[:1], mode=mode)
-    fast = "import stages.language_model.client as s, stages.language_model.asking as a, stages.decompose as d\n"
-    fast += "s.TRIES = a.TRIES = 2\nd.run(d.main)"
+    fast = "import stages.language_model.client as s, stages.decompose as d\n"
+    fast += "s.TRIES = 2\nd.run(d.main)"
     words = [sys.executable, "-c", fast]
     done = subprocess.run(
         words, cwd=folder, env=environment(address, **SECRETS), capture_output=True, text=True, check=False

@@ -47,8 +47,8 @@ class Bucket:
         return taken, 1.0 if self.whole_seconds else (1 - self.held) / self.limit, said
 
 
-def requests_sent(server, pace_of, count, latency, tokens=300.0, workers=256, processes=1):
-    """Send `count` requests through a `Pace` per process; return when each was accepted and how many were refused."""
+def requests_sent(server, pace_of, count, latency, tokens=300.0, workers=256):
+    """Send `count` requests through a `Pace`; return when each was accepted and how many were refused."""
     loop = SimulatedLoop()
     accepted, refused = [], []
 
@@ -69,8 +69,8 @@ def requests_sent(server, pace_of, count, latency, tokens=300.0, workers=256, pr
                         refused.append(loop.time())
                         pace.refused(wait, said, sent)
 
-        paces = [pace_of(loop.time) for _ in range(processes)]
-        await asyncio.gather(*(work(pace) for pace in paces for _ in range(workers)))
+        pace = pace_of(loop.time)
+        await asyncio.gather(*(work(pace) for _ in range(workers)))
 
     try:
         loop.run_until_complete(main())
@@ -150,34 +150,6 @@ def test_slow_answers_leave_a_limit_used_once_enough_is_under_way(headers):
     accepted, _ = requests_sent(server, lambda clock: Pace(None, None, 256, clock), 6000, 1.5)
     later = [time for time in accepted if time > 15]
     assert len(later) / (later[-1] - 15) >= 0.95 * 100
-
-
-def test_processes_that_share_a_servers_limit_use_it_together():
-    def half(clock):
-        return Pace(None, None, 128, clock, share=0.5)
-
-    for latency in (0.02, 0.2):
-        accepted, refused = requests_sent(Bucket(100, headers=True), half, 3000, latency, workers=64, processes=2)
-        assert share_used(100, accepted) >= 0.95
-        assert refused < 0.05 * len(accepted)
-
-
-def test_processes_that_share_the_users_limits_keep_them_together():
-    def half(clock):
-        return Pace(600, None, 64, clock, share=0.5)
-
-    accepted, _ = requests_sent(Bucket(10**9), half, 300, 0.2, workers=8, processes=2)
-    assert len(accepted) / accepted[-1] == pytest.approx(10, rel=0.06)
-    accepted, _ = requests_sent(
-        Bucket(10**9),
-        lambda clock: Pace(None, 60_000, 64, clock, share=0.5),
-        100,
-        0.2,
-        tokens=500,
-        workers=8,
-        processes=2,
-    )
-    assert len(accepted) / accepted[-1] == pytest.approx(2, rel=0.1)
 
 
 def test_with_headers_hardly_a_request_is_refused():

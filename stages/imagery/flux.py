@@ -20,8 +20,8 @@ from PIL import Image
 from stages.formats.files import replacing
 from stages.formats.images import UnusableImageError, open_image
 from stages.imagery.checks import deviation
-from stages.language_model.request_cache import request_key
 from stages.params.data import Images
+from stages.plumbing.cache import request_key
 from stages.plumbing.environment import cache_folder
 
 if TYPE_CHECKING:

@@ -7,151 +7,209 @@ Environment: `BIND_AN_AUDIO_POLL_SECONDS` between two looks at a batch.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from stages.language_model.answers import FILTERED, no_answer, refusal
 from stages.language_model.bill import Bill
-from stages.language_model.client import client_settings, patiently, scrubbed
+from stages.language_model.client import OPTIONAL, Client, NoAnswerError, NotFoundError, scrubbed
 from stages.language_model.conversation import Step
-from stages.language_model.request_cache import RequestCache, request_key
+from stages.language_model.request_cache import RequestCache
+from stages.plumbing.cache import request_key
 from stages.plumbing.environment import number
 from stages.plumbing.progress import progress
 
-if TYPE_CHECKING:
-    from openai import OpenAI
-
 MOST_REQUESTS = 50_000
 MOST_BYTES = 190_000_000  # OpenAI takes 200 MB a file
+FILE_PATIENCE = 60  # a file takes so many times as long as another request
 MARK = "bind_an_audio"  # metadata key of a batch's digest
 FRUITLESS_ROUNDS = 3
+Headers = Mapping[str, str]
 ENDED = ("completed", "expired", "cancelled", "failed")
+
+
+class TooLargeError(ValueError):
+    """The account's limit of tokens that may wait in batches does not allow a batch."""
 
 
 def ask_in_batches(captions: list[str], step_of: Callable[[str], Step], cache: RequestCache, bill: Bill) -> None:
     """Ask round by round until every conversation has ended; arguments as of `ask_all`.
 
-    A row that failed is asked for in the next round; after three rounds without a reply the run ends.
+    A row that failed is asked for in the next round; after three rounds without a reply the run ends. Where a batch is
+    over the server's limit of waiting tokens, it is halved, and one is sent at a time.
 
     Raises:
         ValueError: the budget would be passed by the next round, the server takes no batch or gives an error that no
             second try can mend.
     """
-    from openai import OpenAI
-
-    fruitless = 0
-    with OpenAI(**client_settings(), max_retries=0) as client:
-        while True:
-            for digest, batch in cache.open_batches():
-                _collect(client, digest, batch, cache, bill)
-            steps = [step_of(caption) for caption in captions]
-            waiting = {request_key(step.request): step.request for step in steps if step.request is not None}
-            if not waiting:
-                return
-            under_way = sum(bill.of_request(request) for request in waiting.values())
-            bill.check(under_way, len(captions) - len(waiting), len(captions))
-            before = bill.replies
-            for lines in _files(waiting):
-                _send(client, lines, cache, bill.model)
-            for digest, batch in cache.open_batches():
-                _collect(client, digest, batch, cache, bill)
-            fruitless = 0 if bill.replies > before else fruitless + 1
-            if fruitless == FRUITLESS_ROUNDS:
-                raise ValueError(
-                    f"decompose.mode=batch: {FRUITLESS_ROUNDS} batches in a row brought no reply for "
-                    f"{len(waiting)} captions; try decompose.mode=direct, replies are kept"
-                )
+    asyncio.run(_Batches(cache, bill).ask(captions, step_of))
 
 
-def _files(waiting: dict[str, dict[str, Any]]) -> Iterator[list[bytes]]:
-    """Lines of the batch files that hold the requests by key, within the server's limits, in the order of the keys."""
-    lines: list[bytes] = []
-    size = 0
-    for key in sorted(waiting):
-        row = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": waiting[key]}
-        line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
-        if lines and (len(lines) == MOST_REQUESTS or size + len(line) > MOST_BYTES):
-            yield lines
-            lines, size = [], 0
-        lines.append(line)
-        size += len(line)
-    if lines:
+class _Batches:
+    def __init__(self, cache: RequestCache, bill: Bill) -> None:
+        self.cache, self.bill = cache, bill
+        self.pause = number("BIND_AN_AUDIO_POLL_SECONDS", 30.0)
+        self.most, self.reason = MOST_REQUESTS, "the rows are missing"  # why the newest row failed
+
+    async def ask(self, captions: list[str], step_of: Callable[[str], Step]) -> None:
+        bill, size, fruitless, before = self.bill, len(captions), 0, (0, 0, 0)
+        async with Client(bill.model) as self.client:
+            while True:
+                try:
+                    await self.collect_all()
+                except TooLargeError:
+                    if size == 1:
+                        raise
+                    self.most = size // 2
+                steps = map(step_of, captions)
+                waiting = {request_key(step.request): step.request for step in steps if step.request is not None}
+                if not waiting:
+                    return
+                bill.check(sum(map(bill.of_request, waiting.values())), len(captions) - len(waiting), len(captions))
+                now = bill.replies, len(self.client.refused), self.most
+                fruitless = fruitless + 1 if now == before else 0
+                if fruitless == FRUITLESS_ROUNDS:
+                    raise ValueError(
+                        f"decompose.mode=batch: {FRUITLESS_ROUNDS} batches in a row brought no reply for "
+                        f"{len(waiting)} captions ({self.reason}); try decompose.mode=direct, replies are kept"
+                    )
+                before, size = now, min(self.most, len(waiting))
+                for lines in self.files(waiting):
+                    await self.send(lines)
+                    if self.most < MOST_REQUESTS:
+                        break
+
+    def files(self, waiting: dict[str, dict[str, Any]]) -> Iterator[list[bytes]]:
+        """Lines of the batch files that hold the requests by key, within the server's limits, ordered by key."""
+        lines: list[bytes] = []
+        size = 0
+        for key in sorted(waiting):
+            body = self.client.fitted(waiting[key])
+            row = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+            line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
+            if lines and (len(lines) == self.most or size + len(line) > MOST_BYTES):
+                yield lines
+                lines, size = [], 0
+            lines.append(line)
+            size += len(line)
         yield lines
 
+    async def send(self, lines: list[bytes]) -> None:
+        """Upload a file and make a batch of it; the note of it comes first, its id at once after."""
+        content = b"".join(lines)
+        # Rows that failed may be sent again: an equal file is another batch.
+        digest = hashlib.sha256(b"%d" % self.cache.batch_count() + content).hexdigest()
+        self.cache.put_batch(digest, None)
+        api = self.client.openai
 
-def _send(client: OpenAI, lines: list[bytes], cache: RequestCache, model: str) -> None:
-    """Upload a file and make a batch of it; the note of it comes first, its id at once after."""
-    content = b"".join(lines)
-    # Rows that failed may be sent again: an equal file is another batch.
-    digest = hashlib.sha256(b"%d" % cache.batch_count() + content).hexdigest()
-    cache.put_batch(digest, None)
-    uploaded = patiently(lambda: client.files.create(file=("requests.jsonl", content), purpose="batch"), model)
+        async def upload() -> tuple[str, Headers]:
+            response = await api.files.with_raw_response.create(file=("requests.jsonl", content), purpose="batch")
+            return _object(response.text, "id")["id"], response.headers
 
-    def made() -> str:
-        # Where an answer got lost the batch is there all the same.
-        found = _batch_of(client, digest)
-        return (
-            found
-            or client.batches.create(
-                input_file_id=uploaded.id,
-                endpoint="/v1/chat/completions",
-                completion_window="24h",
-                metadata={MARK: digest},
-            ).id
-        )
+        uploaded = await self.client.send(upload, patience=FILE_PATIENCE)
 
-    batch_id = patiently(made, model)
-    cache.put_batch(digest, batch_id)
-    print(f"batch {batch_id}: {len(lines)} requests sent", flush=True)
+        async def make() -> tuple[str, Headers]:
+            # Where an answer got lost the batch is there all the same.
+            found, headers = await self.find(digest)
+            if found is None:
+                response = await api.batches.with_raw_response.create(
+                    input_file_id=uploaded,
+                    endpoint="/v1/chat/completions",
+                    completion_window="24h",
+                    metadata={MARK: digest},
+                )
+                found, headers = _object(response.text, "id")["id"], response.headers
+            return found, headers
 
+        batch = await self.client.send(make)
+        self.cache.put_batch(digest, batch)
+        print(f"batch {batch}: {len(lines)} requests sent", flush=True)
 
-def _batch_of(client: OpenAI, digest: str) -> str | None:
-    """Id of the server's batch with this digest in its metadata, among the last hundred."""
-    batches = client.batches.list(limit=100).data
-    return next((batch.id for batch in batches if (batch.metadata or {}).get(MARK) == digest), None)
+    async def find(self, digest: str) -> tuple[str | None, Headers]:
+        """Id of the server's batch with this digest in its metadata, among the last hundred; the response's headers."""
+        response = await self.client.openai.batches.with_raw_response.list(limit=100)
+        batches = _object(response.text, "data")["data"]
+        marked = [batch["id"] for batch in batches if (batch.get("metadata") or {}).get(MARK) == digest]
+        return marked[0] if marked else None, response.headers
 
+    async def collect_all(self) -> None:
+        """Wait for every open batch, keep its replies, close it; one that the server does not have is closed as it is.
 
-def _collect(client: OpenAI, digest: str, batch_id: str | None, cache: RequestCache, bill: Bill) -> None:
-    """Wait for a batch, keep its replies, close it; one that the server never made is closed as it is."""
-    if batch_id is None:
-        batch_id = patiently(lambda: _batch_of(client, digest), bill.model)
+        Raises TooLargeError once all are closed, where one was too large.
+        """
+        too_large = None
+        for digest, batch in self.cache.open_batches():
+            try:
+                await self.collect(batch or await self.client.send(partial(self.find, digest)), digest)
+            except TooLargeError as error:
+                too_large = error
+            except NotFoundError:
+                # A wrong address knows nothing at all, and says so here again.
+                await self.client.send(partial(self.find, digest))
+                print(f"batch {batch}: the server does not have it any more; its captions are asked again", flush=True)
+            self.cache.close_batch(digest)
+        if too_large:
+            raise too_large
+
+    async def collect(self, batch_id: str | None, digest: str) -> None:
+        """Wait for a batch and keep its replies; None was never made."""
         if batch_id is None:
-            cache.close_batch(digest)
             return
-        cache.put_batch(digest, batch_id)
-    known = batch_id
-    pause = number("BIND_AN_AUDIO_POLL_SECONDS", 30.0)
-    with progress((), f"batch {batch_id}") as bar:
-        while (batch := patiently(lambda: client.batches.retrieve(known), bill.model)).status not in ENDED:
-            if batch.request_counts:
-                bar.total = batch.request_counts.total
-                bar.update(batch.request_counts.completed - bar.n)
-            bar.set_postfix_str(f"{batch.status}, {bill.spent:.4f} USD spent")
-            time.sleep(pause)
-    if batch.status == "failed":
-        errors = (batch.errors.data if batch.errors else None) or []
-        reasons = "; ".join(f"{error.code}: {error.message}" for error in errors[:3])
-        cache.close_batch(digest)
-        raise ValueError(f"decompose: the server refused batch {batch_id} ({scrubbed(reasons)}); mend that, run again")
-    for file in filter(None, (batch.output_file_id, batch.error_file_id)):
-        _keep(patiently(partial(client.files.content, file), bill.model).text, cache, bill)
-    cache.close_batch(digest)
+        self.cache.put_batch(digest, batch_id)
+        api = self.client.openai
+
+        async def look() -> tuple[dict[str, Any], Headers]:
+            response = await api.batches.with_raw_response.retrieve(batch_id)
+            return _object(response.text, "status"), response.headers
+
+        async def read(file: str) -> tuple[list[dict[str, Any]], Headers]:
+            response = await api.files.with_raw_response.content(file)
+            lines = filter(str.strip, response.text.split("\n"))
+            return [_object(line, "custom_id") for line in lines], response.headers
+
+        with progress((), f"batch {batch_id}") as bar:
+            while (batch := await self.client.send(look))["status"] not in ENDED:
+                counts = batch.get("request_counts") or {}
+                bar.total = counts.get("total")
+                bar.update((counts.get("completed") or 0) - bar.n)
+                bar.set_postfix_str(f"{batch['status']}, {self.bill.spent:.4f} USD spent")
+                await asyncio.sleep(self.pause)
+        if batch["status"] == "failed":
+            errors = (batch.get("errors") or {}).get("data") or []
+            reasons = "; ".join(f"{error.get('code')}: {error.get('message')}" for error in errors[:3])
+            kind = TooLargeError if "token limit" in reasons or "token_limit" in reasons else ValueError
+            self.cache.close_batch(digest)
+            raise kind(f"decompose: the server refused batch {batch_id} ({scrubbed(reasons)}); mend that, run again")
+        for file in filter(None, (batch.get("output_file_id"), batch.get("error_file_id"))):
+            for row in await self.client.send(partial(read, file), patience=FILE_PATIENCE):
+                self.keep(row)
+
+    def keep(self, row: dict[str, Any]) -> None:
+        """Put the reply of a result file's row into the cache by custom_id; a failed one is left to the next round."""
+        key, response = row["custom_id"], row.get("response") or {}
+        text = json.dumps(response.get("body"))
+        if response.get("status_code") == 400 and f'"code": "{FILTERED}"' in text:
+            response, text = {"status_code": 200}, refusal(scrubbed(text))
+        if response.get("status_code") == 200 and not no_answer(text):
+            if self.cache.get(key) is None:
+                self.bill.add([self.cache.put(key, text, "batch")])
+            return
+        reason = f"{response.get('status_code')}: {text} {row.get('error') or ''}"
+        self.reason = scrubbed(reason)
+        if response.get("status_code") in (400, 422):
+            self.client.leave_out(self.client.fitted(dict.fromkeys(OPTIONAL[:3])), reason)
 
 
-def _keep(text: str, cache: RequestCache, bill: Bill) -> None:
-    """Put the replies of a result file into the cache by custom_id; failed rows are left to the next round."""
-    for line in text.split("\n"):
-        if not line.strip():
-            continue
-        row = json.loads(line)
-        response = row.get("response") or {}
-        if response.get("status_code") == 200:
-            key = row["custom_id"]
-            new = cache.get(key) is None
-            cache.put(key, json.dumps(response["body"], ensure_ascii=False), "batch")
-            kept = cache.get(key)
-            if new and kept is not None:
-                bill.add([kept])
+def _object(text: str, key: str) -> dict[str, Any]:
+    """Read a JSON object that has a key. Raises NoAnswerError for anything else."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or key not in found:
+        raise NoAnswerError(f"status 200 with no {key}: {text}")
+    return found

@@ -6,29 +6,184 @@ Environment: `OPENAI_API_KEY`; `OPENAI_BASE_URL` for any compatible server (Olla
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import random
-import time
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from stages.language_model.answers import FILTERED, no_answer, refusal
+from stages.language_model.pace import Pace, retry_after
 from stages.plumbing.environment import number
 from stages.plumbing.redaction import redacted
 
 Answer = TypeVar("Answer")
 TRIES = 12  # of one request, one after another
 LONGEST_PAUSE = 60.0
-TRANSIENT_STATUS = (408, 409, 429)
+TOLD_SECONDS, MOST_SECONDS = 20.0, 86_400.0  # a longer pause is told; one that ends the run
+TRANSIENT_STATUS = (408, 409, 425, 429)
 SECRET_VARIABLES = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_WEBHOOK_SECRET")
 SPENT_CODES = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+# What a server may refuse. Without max_completion_tokens its older name is sent, until that is refused as well.
+OPTIONAL = ("seed", "response_format", "max_completion_tokens", "max_tokens")
+OTHER_NAMES = {"response_format": "response[_ .]format|json_schema"}
+
+
+class StoppedError(Exception):
+    """The run ends for another request's sake; what waits need wait no longer."""
+
+
+class NotFoundError(ValueError):
+    """The server does not know the address, the model or the batch (404)."""
+
+
+class NoAnswerError(Exception):
+    """What came with status 200 is no answer; a second try may bring one."""
+
+
+class Client:
+    """Sends requests at a pace and tries passing faults again; an asynchronous context."""
+
+    def __init__(self, model: str, pace: Pace | None = None, stopped: asyncio.Event | None = None) -> None:
+        """Connect by the environment. Raises ValueError where that cannot be; `stopped` ends every wait."""
+        from openai import AsyncOpenAI
+
+        self.openai = AsyncOpenAI(**client_settings(), max_retries=0)
+        self._seconds = number("BIND_AN_AUDIO_REQUEST_SECONDS", 60.0)
+        self._model, self._pace = model, pace or Pace(None, None, 1)
+        self._stopped = stopped or asyncio.Event()
+        self.refused: set[str] = set()
+        self._told = datetime.now()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.openai.close()
+
+    async def complete(self, request: dict[str, Any], tokens: float) -> str:
+        """Return the raw text of a chat request's answer; `tokens` is what it may take, both ways. Raises as `send`."""
+        import openai
+
+        async def create() -> tuple[str, Mapping[str, str]]:
+            while True:
+                body = self.fitted(request)
+                try:
+                    response = await self.openai.chat.completions.with_raw_response.create(**body)
+                    if problem := no_answer(response.text):
+                        raise NoAnswerError(problem)
+                    return response.text, response.headers
+                except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                    if error.code == FILTERED:
+                        return refusal(scrubbed(_reason(error))), error.response.headers
+                    if not self.leave_out(body, f"{error.param or ''} {_reason(error)}"):
+                        raise
+
+        return await self.send(create, tokens)
+
+    def fitted(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a request without what the server refuses; replies are kept under the whole request all the same."""
+        body = dict(request)
+        for name in filter(self.refused.__contains__, OPTIONAL):
+            value = body.pop(name, None)
+            if name == "max_completion_tokens":
+                body["max_tokens"] = value
+        return body
+
+    def leave_out(self, body: dict[str, Any], reason: str) -> bool:
+        """Leave out from now on what a refusal of `body` names; return whether it names anything."""
+        names = [(name, OTHER_NAMES.get(name, name)) for name in OPTIONAL if name in body]
+        named = {name for name, pattern in names if re.search(rf"\b({pattern})\b", reason)}
+        for name in sorted(named - self.refused):
+            _tell(f"the server refuses {name} and is asked without it ({scrubbed(reason)})")
+        self.refused |= named
+        return bool(named)
+
+    async def send(
+        self, call: Callable[[], Awaitable[tuple[Answer, Mapping[str, str]]]], tokens: float = 0, patience: float = 1
+    ) -> Answer:
+        """Call until it brings an answer (beside it: the response's headers), and return that.
+
+        Passing faults (429, 5xx, time-outs, broken connections, what is no answer) are tried again after what the
+        server asks for, or a jittered pause that doubles.
+
+        Args:
+            call: sends a request by openai's client; raises NoAnswerError for a response that holds no answer.
+            tokens: what it takes of a limit of tokens.
+            patience: times `BIND_AN_AUDIO_REQUEST_SECONDS`, after which the whole call counts as lost.
+
+        Raises:
+            ValueError: an error that no second try mends, or TRIES failures in a row.
+            StoppedError: the run has ended meanwhile.
+        """
+        import openai
+
+        problem = ""
+        for attempt in range(TRIES):
+            pause = jittered_pause(attempt)
+            async with self._pace.turn(tokens) as sent:
+                if self._stopped.is_set():
+                    raise StoppedError
+                try:
+                    # The client's own limit is for each read: a body that drips would never reach it.
+                    async with asyncio.timeout(patience * self._seconds):
+                        answer, headers = await call()
+                except openai.OpenAIError as error:
+                    if stop := fatal(error, self._model):
+                        raise stop from None
+                    headers = error.response.headers if isinstance(error, openai.APIStatusError) else {}
+                    asked = retry_after(headers) or 0.0
+                    if asked > MOST_SECONDS:
+                        line = f"the server takes nothing before {_clock(asked)}; replies are kept, run again then"
+                        raise ValueError(f"decompose: {line}") from None
+                    problem = scrubbed(_reason(error))
+                    if isinstance(error, openai.RateLimitError):
+                        problem = "429 (too many requests)"
+                        waited = pause if retry_after(headers) is None else asked
+                        self._pace.refused(waited, headers, sent)
+                        self._tell_pause(waited, problem)
+                        pause = 0.0  # the pace waits, for everyone
+                    else:
+                        self._pace.failed()
+                        pause = max(pause, asked)
+                except (NoAnswerError, TimeoutError) as error:
+                    problem = scrubbed(str(error)) or f"no whole answer within {patience * self._seconds:g} s"
+                    self._pace.failed()
+                else:
+                    self._pace.accepted(headers, sent)
+                    return answer
+            self._tell_pause(pause, problem)
+            await until_stopped(self._stopped, pause)
+        raise ValueError(
+            f"decompose: the server failed {TRIES} times in a row ({problem}); replies are kept, run again"
+        )
+
+    def _tell_pause(self, pause: float, problem: str) -> None:
+        until = datetime.now() + timedelta(seconds=pause)
+        if pause > TOLD_SECONDS and until > self._told:
+            self._told = until + timedelta(seconds=TOLD_SECONDS)
+            _tell(f"{problem}; next try at {_clock(pause)}")
+
+
+async def until_stopped(stopped: asyncio.Event, pause: float) -> None:
+    """Wait for so many seconds. Raises StoppedError as soon as `stopped` is set."""
+    try:
+        await asyncio.wait_for(stopped.wait(), pause)
+    except TimeoutError:
+        return
+    raise StoppedError
 
 
 def client_settings() -> dict[str, Any]:
-    """Return the arguments of `openai.OpenAI` and `openai.AsyncOpenAI`.
+    """Return the arguments of `openai.AsyncOpenAI`.
 
-    Raises ValueError where there is no key and the server is OpenAI's own.
+    Raises ValueError where there is no key and the server is OpenAI's own, or where no request could be sent at all.
     """
     key, address = os.environ.get("OPENAI_API_KEY", ""), os.environ.get("OPENAI_BASE_URL")
     if not key and not address:
@@ -36,37 +191,31 @@ def client_settings() -> dict[str, Any]:
             "OPENAI_API_KEY: not set; decompose.backend=openai needs it (or OPENAI_BASE_URL for a server of your own), "
             "or take decompose.backend=rules"
         )
+    # Neither line shows the value: an address may hold a password.
+    if address is not None and not _is_address(address):
+        raise ValueError(
+            "OPENAI_BASE_URL: no address such as http://localhost:11434/v1 (with http:// or https://, without spaces); "
+            "mend it, or unset it for OpenAI's own server"
+        )
+    for name in SECRET_VARIABLES:
+        if not re.fullmatch("[!-~]*", os.environ.get(name, "")):
+            raise ValueError(f"{name}: holds a space, a line end or another character that no key has; set it again")
     return {"api_key": key or "none", "base_url": address, "timeout": number("BIND_AN_AUDIO_REQUEST_SECONDS", 60.0)}
 
 
-def patiently(call: Callable[[], Answer], model: str) -> Answer:
-    """Call until it succeeds; errors that a second try may mend are followed by a jittered pause that doubles.
-
-    Raises ValueError for every other error, and after TRIES failures in a row.
-    """
-    import openai
-
-    problem = ""
-    for attempt in range(TRIES):
-        try:
-            return call()
-        except openai.OpenAIError as error:
-            if stop := fatal(error, model):
-                raise stop from None
-            problem = scrubbed(str(error))
-        time.sleep(jittered_pause(attempt))
-    raise gave_up(problem)
+def is_own_server() -> bool:
+    """Whether `OPENAI_BASE_URL` names this machine or one of a private network, which sends no bill."""
+    host = urlsplit(os.environ.get("OPENAI_BASE_URL", "")).hostname or ""
+    try:
+        return ip_address(host).is_private
+    except ValueError:
+        return bool(host) and ("." not in host or host.endswith((".local", ".localhost", ".internal", ".lan")))
 
 
 def jittered_pause(attempt: int) -> float:
     """Seconds to wait after the failure number `attempt`, counted from 0."""
     longest: float = min(LONGEST_PAUSE, 0.5 * 2**attempt)
     return longest * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-
-
-def gave_up(problem: str) -> ValueError:
-    """Say that the server failed too often."""
-    return ValueError(f"decompose: the server failed {TRIES} times in a row ({problem}); replies are kept, run again")
 
 
 def fatal(error: Exception, model: str) -> ValueError | None:
@@ -76,7 +225,7 @@ def fatal(error: Exception, model: str) -> ValueError | None:
     if isinstance(error, openai.APIConnectionError):  # time-outs are of this kind
         return None
     if not isinstance(error, openai.APIStatusError):
-        return ValueError(f"decompose: {type(error).__name__}: {scrubbed(str(error))}")
+        return ValueError(f"decompose: {type(error).__name__}: {scrubbed(_reason(error))}")
     status, code = error.status_code, str(error.code or error.type or "")
     if code in SPENT_CODES or status == 402:
         return ValueError(f"decompose: the account's quota is used up ({code or status}); add credit and run again")
@@ -87,13 +236,25 @@ def fatal(error: Exception, model: str) -> ValueError | None:
     if status == 403:
         return ValueError(f"OPENAI_API_KEY: may not use decompose.model={model} (403); ask for access or name another")
     if status == 404:
-        return ValueError(f"decompose.model={model}: the server knows no such model (404); name one that it has")
-    return ValueError(f"decompose: the server refuses the request ({status}): {scrubbed(error.message)}")
+        return NotFoundError(
+            f"decompose.model={model}: the server knows no such model (404); name one that it has, or the base URL "
+            "(OPENAI_BASE_URL) lacks /v1, or the server takes no batches (decompose.mode=batch)"
+        )
+    return ValueError(f"decompose: the server refuses the request ({status}): {scrubbed(_reason(error))}")
 
 
 def scrubbed(text: str) -> str:
     """Return a short text on one line, without the key or any other secret that goes with a request."""
     return redacted(text, _secrets())
+
+
+def _is_address(text: str) -> bool:
+    try:
+        address = urlsplit(text)
+        has_port = address.port != 0  # raises for what is no port
+        return bool(re.fullmatch(r"https?://\S+", text) and address.hostname and has_port)
+    except ValueError:
+        return False
 
 
 def _secrets() -> list[str]:
@@ -108,3 +269,20 @@ def _secrets() -> list[str]:
     if name or password:
         found += [base64.b64encode(f"{name}:{password}".encode()).decode(), password]
     return found
+
+
+def _reason(error: Exception) -> str:
+    """What the server says; openai's client shows it only in OpenAI's own form."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError) and " - " not in error.message:
+        return f"{error.message} - {error.response.text}"
+    return str(error)
+
+
+def _clock(pause: float) -> str:
+    return f"{datetime.now() + timedelta(seconds=pause):%Y-%m-%d %H:%M:%S}"
+
+
+def _tell(line: str) -> None:
+    print(f"decompose: {line}", file=sys.stderr, flush=True)

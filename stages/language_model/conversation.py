@@ -8,32 +8,23 @@ far as kept replies reach. Asking directly, asking in batches and going on after
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from stages.language.lexicon import function_class
 from stages.language.rules import Decomposition
-from stages.language.text import content_lemmas, plain, process_text, text_problems, words
-from stages.language_model.request_cache import Reply, request_key
+from stages.language.text import content_lemmas, text_problems, words
+from stages.language_model.answers import Parts, read_reply
+from stages.language_model.request_cache import Reply
 from stages.params.data import Decompose
+from stages.plumbing.cache import request_key
 
 PROMPTS = {"v1": "decomposition_prompt_v1.txt"}
 ANSWER_TOKENS = 200  # two phrases of seven words take about 40
-
-
-class Parts(BaseModel):
-    """The answer's shape; what a schema cannot say is checked by `text_problems`."""
-
-    model_config = ConfigDict(extra="forbid", title="decomposition")
-
-    visual_part: str = Field(description="what a photograph of the scene would show")
-    text_part: str = Field(description="what only the ear can tell")
+MOST_ANSWER_TOKENS, MORE_TOKENS = 12_800, 8  # for models that think first
 
 
 @dataclass(frozen=True)
@@ -54,8 +45,8 @@ def load_prompt(params: Decompose) -> str:
     digest = hashlib.sha256(text.encode()).hexdigest()
     if digest != params.prompt_sha256:
         raise ValueError(
-            f"decompose.prompt_sha256={params.prompt_sha256}: stages/language/{PROMPTS[params.prompt]} has {digest}; "
-            "write that into params.yaml if the change of the prompt is meant"
+            f"decompose.prompt_sha256={params.prompt_sha256}: {PROMPTS[params.prompt]} has {digest}; write that "
+            "into params.yaml if the change of the prompt is meant"
         )
     return text.replace("{min_words}", str(params.min_words)).replace("{max_words}", str(params.max_words))
 
@@ -81,7 +72,8 @@ def next_step(caption: str, prompt: str, params: Decompose, kept: Callable[[str]
     Args:
         caption: one caption.
         prompt: the system prompt.
-        params: the `decompose` section; at most `attempts` answers are asked for.
+        params: the `decompose` section; at most `attempts` answers are asked for. One that its limit cut off does not
+            count: it is asked for again with a higher limit.
         kept: gives the reply to the request of a key, None where it was not sent yet.
 
     Returns:
@@ -92,13 +84,17 @@ def next_step(caption: str, prompt: str, params: Decompose, kept: Callable[[str]
         return Step(None, _failed("caption_empty"), ())
     request = first_request(caption, prompt, params)
     replies: list[Reply] = []
-    reason = ""
-    for _ in range(params.attempts):
+    answers, reason = 0, ""
+    while answers < params.attempts:
         reply = kept(request_key(request))
         if reply is None:
             return Step(request, None, tuple(replies))
         replies.append(reply)
         answer, parts, problem = read_reply(reply.text)
+        if problem == "answer_cut_off" and request["max_completion_tokens"] < MOST_ANSWER_TOKENS:
+            request = {**request, "max_completion_tokens": MORE_TOKENS * request["max_completion_tokens"]}
+            continue
+        answers += 1
         problems = [problem] if problem else []
         if parts is not None:
             problems = text_problems(parts.visual_part, parts.text_part, params.min_words, params.max_words)
@@ -108,35 +104,11 @@ def next_step(caption: str, prompt: str, params: Decompose, kept: Callable[[str]
                 return Step(None, outcome, tuple(replies))
         reason = problems[0]
         complaint = " ".join(broken_rule(name, parts, params) for name in problems)
-        turn = [{"role": "assistant", "content": answer}, {"role": "user", "content": f"{complaint} Answer again."}]
+        # Servers refuse a turn without text.
+        said = {"role": "assistant", "content": answer or "(no answer)"}
+        turn = [said, {"role": "user", "content": f"{complaint} Answer again."}]
         request = {**request, "messages": [*request["messages"], *turn]}
     return Step(None, _failed(reason), tuple(replies))
-
-
-def read_reply(text: str) -> tuple[str, Parts | None, str | None]:
-    """Read a raw reply.
-
-    Returns:
-        What the model said ("" where nothing can be made out), the parts in it (the text part through
-        `process_text`), and what is wrong with the reply: None, `answer_refused`, `answer_cut_off` or
-        `answer_not_json`.
-    """
-    try:
-        choice = json.loads(text)["choices"][0]
-        message = choice["message"]
-        if message.get("refusal") or choice.get("finish_reason") == "content_filter":
-            return str(message.get("refusal") or ""), None, "answer_refused"
-        answer = str(message["content"] or "")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return "", None, "answer_not_json"
-    if choice.get("finish_reason") == "length":
-        return answer, None, "answer_cut_off"
-    try:
-        parts = Parts.model_validate_json(answer)
-    except ValidationError:
-        return answer, None, "answer_not_json"
-    visual_part = plain(parts.visual_part).strip(" .\"'")
-    return answer, Parts(visual_part=visual_part, text_part=process_text(parts.text_part)), None
 
 
 def broken_rule(problem: str, parts: Parts | None, params: Decompose) -> str:

@@ -4,7 +4,8 @@ Three sources tell the pace: limits that the user names (requests and tokens a m
 headers (spend what remains, then go on at the rate at which it comes back), and, where the server sends none, its
 refusals. The first tells roughly what it allows; from then on the share that it refuses is how far the rate lies above
 its limit. Asking a little above that keeps the measure alive; where each refusal costs a long pause (`Retry-After` in
-whole seconds), the pace stays a little below instead and feels its way up slowly.
+whole seconds), the pace stays a little below instead and feels its way up slowly. Not aiolimiter: its one rate is
+fixed beforehand and learns from no answer.
 """
 
 from __future__ import annotations
@@ -35,18 +36,14 @@ class Pace:
         concurrency: int,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        share: float = 1.0,
     ) -> None:
-        """Start with the user's limits (None: none) and at most `concurrency` requests at a time.
-
-        `share` is this process's part of the limits, the user's and the server's, where others ask as well.
-        """
+        """Start with the user's limits (None: none) and at most `concurrency` requests at a time."""
         self.concurrency = concurrency
-        self.width = max(1.0, min(share * START_WIDTH, concurrency))  # how many at a time; grows while all goes well
-        self.rate = None if requests_per_minute is None else share * requests_per_minute / 60
+        self.width = max(1.0, min(START_WIDTH, concurrency))  # how many at a time; grows while all goes well
+        self.rate = None if requests_per_minute is None else requests_per_minute / 60
         self._most = self.rate
-        self._token_rate = None if tokens_per_minute is None else share * tokens_per_minute / 60
-        self._share, self._clock, self._sleep = share, clock, sleep
+        self._token_rate = None if tokens_per_minute is None else tokens_per_minute / 60
+        self._clock, self._sleep = clock, sleep
         self._active, self._gate, self._freed = 0, asyncio.Lock(), asyncio.Event()
         self._slot = self._token_slot = self._paused_until = self._since = self._grown = self._narrowed = clock()
         self._asked, self._refusals, self._latency = 0, 0, 0.0
@@ -161,13 +158,13 @@ class Pace:
             if reset is None or remaining >= limit:
                 continue
             now = self._clock()
-            left = self._share * remaining - (self._active - 1 if kind == "requests" else 0)
+            left = remaining - (self._active - 1 if kind == "requests" else 0)
             if kind in self._remaining:
                 # Answers overtake each other: what an older one says must not be spent a second time. Twice as fast as
                 # it comes back, what was reckoned too low is made good.
                 came_back = (now - self._told[kind]) / self._interval[kind] if self._interval[kind] else left
                 left = min(left, self._remaining[kind] + 2 * came_back)
-            self._interval[kind] = reset / (limit - remaining) / self._share
+            self._interval[kind] = reset / (limit - remaining)
             self._remaining[kind], self._told[kind] = left, now
 
 

@@ -1,4 +1,4 @@
-"""What a paid or slow request brought home, kept outside the outputs: DVC deletes those before a stage runs again.
+"""What a paid request brought home, kept outside the outputs: DVC deletes those before a stage runs again.
 
 A reply goes to disk as it came, before anyone reads it, under the hash of its whole request. So a killed run loses no
 reply, a changed parser costs no call, and one new caption costs one call.
@@ -6,21 +6,13 @@ reply, a changed parser costs no call, and one new caption costs one call.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+
+from stages.language_model.answers import no_answer
 
 LOCK_SECONDS = 60.0
-
-
-def request_key(request: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of a request's canonical JSON: equal requests have equal keys, whatever the order of theirs."""
-    text = json.dumps(request, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -31,20 +23,12 @@ class Reply:
     tier: str
 
 
-class Replies(Protocol):
-    """Where replies are kept and looked up."""
-
-    def get(self, key: str) -> Reply | None:
-        """Return the reply kept under `key`, None where there is none."""
-
-    def put(self, key: str, text: str, tier: str) -> None:
-        """Keep a reply; the first one under a key stays."""
-
-
 class RequestCache:
     """Replies by request key in one SQLite file that several processes may use at once.
 
     Write-ahead log without a flush to the disk per reply: a killed process loses nothing, a power cut the last moments.
+    Not diskcache: it throws old rows away above a size, keeps pickles, and the notes of batches would need a second
+    file beside it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,13 +44,26 @@ class RequestCache:
             raise ValueError(f"{path}: no request cache ({error}); move the file away") from None
 
     def get(self, key: str) -> Reply | None:
-        """Return the reply kept under `key`, None where there is none."""
+        """Return the reply kept under `key`, None where there is none; what is no answer is dropped."""
         row = self._base.execute("SELECT reply, tier FROM replies WHERE key = ?", (key,)).fetchone()
+        if row and no_answer(row[0]):
+            # Earlier versions kept whatever came with status 200.
+            self._base.execute("DELETE FROM replies WHERE key = ? AND reply = ?", (key, row[0]))
+            return None
         return Reply(*row) if row else None
 
-    def put(self, key: str, text: str, tier: str) -> None:
-        """Keep a reply; the first one under a key stays, so that two processes read the same."""
+    def put(self, key: str, text: str, tier: str) -> Reply:
+        """Keep an answer and return what is kept: the first one under a key stays, so that two processes read the same.
+
+        Raises ValueError for what is no answer.
+        """
+        if problem := no_answer(text):
+            raise ValueError(problem)
+        self.get(key)  # what is no answer makes room
         self._base.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?)", (key, text, tier))
+        kept = self.get(key)
+        assert kept is not None
+        return kept
 
     def put_batch(self, digest: str, batch: str | None) -> None:
         """Note a batch before it is sent (`batch` None) and its id as soon as the server gave one."""
@@ -81,7 +78,7 @@ class RequestCache:
         return list(self._base.execute("SELECT digest, id FROM batches WHERE done = 0 ORDER BY digest"))
 
     def close_batch(self, digest: str) -> None:
-        """Note that a batch's results are in the cache, or that it never came to be."""
+        """Note that a batch's results are in the cache, or that it is not to be had."""
         self._base.execute("UPDATE batches SET done = 1 WHERE digest = ?", (digest,))
 
     def close(self) -> None:

@@ -42,12 +42,6 @@ def on_cluster() -> bool:
     return bool(os.environ.get("RAY_ADDRESS"))
 
 
-def machine_count() -> int:
-    """Count the machines of the cluster that have a core to work with. Raises ValueError as `map_batches`."""
-    with _connection() as ray:
-        return sum(bool(node["Alive"] and node["Resources"].get("CPU")) for node in ray.nodes())
-
-
 def map_batches(
     set_up: Callable[[], Callable[[list[Item]], Result]],
     batches: Iterable[list[Item]],
