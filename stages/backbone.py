@@ -23,10 +23,10 @@ from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.published.synthesis import convert_unet
+from stages.published.unet import convert_unet
 from stages.synthesis.codec import Codec, load_codec
 from stages.synthesis.mel import mel_spectrogram
-from stages.synthesis.unet import BACKBONE, build_unet, load_unet
+from stages.synthesis.unet import BACKBONE, Denoiser, build_denoiser, load_denoiser, save_denoiser
 from stages.towers.clap import TextEncoder, TextTokenizer
 from stages.towers.store import load_clap
 from stages.tracking.stage_runs import log_stage
@@ -50,15 +50,16 @@ def main() -> None:
     valid_latents, valid_context = encode_split("valid", codec, clap, tokenizer)
     with torch.no_grad():
         empty = clap.token_features(tokenizer([""]))[0]
-    unet = build_unet(params, latents.shape[1], context.shape[2])
+    denoiser = build_denoiser(params, latents.shape[1], context.shape[2])
     schedule = params.training
 
     def loss(update: int) -> Tensor:
         batch = batch_indices(update, len(latents), schedule.batch_size, params.seed, "backbone")
         conditioned = drop_context(context[batch], empty, params.caption_dropout)
-        return random_diffusion_loss(unet, latents[batch], conditioned, params.loss_weighting)
+        return random_diffusion_loss(denoiser, latents[batch], conditioned, params.loss_weighting)
 
     def validate(network: torch.nn.Module) -> Row:
+        assert isinstance(network, Denoiser)
         unconditioned = empty.expand_as(valid_context)
         return {
             "validation_diffusion_loss": fixed_diffusion_loss(network, valid_latents, valid_context),
@@ -66,7 +67,7 @@ def main() -> None:
         }
 
     trained = train(
-        unet,
+        denoiser,
         loss,
         name="backbone",
         seed=params.seed,
@@ -77,13 +78,13 @@ def main() -> None:
         validate=validate,
         ema_decay=params.ema_decay,
     )
-    unet.load_state_dict(trained.last)
+    denoiser.load_state_dict(trained.last)
     with replacing_folder(BACKBONE) as folder:
-        unet.save_pretrained(folder)
+        save_denoiser(folder, denoiser)
     last = trained.curve[-1]
     metrics: dict[str, Any] = {name: round(last[name], 4) for name in last if name not in ("epoch", "updates")}
     metrics["trained_on"] = split
-    metrics |= {"updates": schedule.updates, "parameters": sum(p.numel() for p in unet.parameters())}
+    metrics |= {"updates": schedule.updates, "parameters": sum(p.numel() for p in denoiser.parameters())}
     write_json("metrics/backbone.json", metrics)
     remove_work(work)
     log_stage("backbone", params, metrics, {"backbone": trained.curve})
@@ -95,14 +96,14 @@ def convert(params: PretrainedBackbone) -> None:
     torch.use_deterministic_algorithms(True)
     with replacing_folder(BACKBONE) as folder:
         parameters = convert_unet(folder, params.weights, params.attention_heads)
-    unet, codec = load_unet().eval().to(device()), load_codec().to(device())
+    denoiser, codec = load_denoiser().eval().to(device()), load_codec().to(device())
     clap, tokenizer = load_clap()
     clap.to(device())
     latents, context = (part.to(device()) for part in encode_split("valid", codec, clap, tokenizer, device()))
     empty = clap.token_features(tokenizer([""]).to(device()))[0].expand_as(context)
     metrics = {
-        "validation_diffusion_loss": round(fixed_diffusion_loss(unet, latents, context), 4),
-        "validation_diffusion_loss_unconditioned": round(fixed_diffusion_loss(unet, latents, empty), 4),
+        "validation_diffusion_loss": round(fixed_diffusion_loss(denoiser, latents, context), 4),
+        "validation_diffusion_loss_unconditioned": round(fixed_diffusion_loss(denoiser, latents, empty), 4),
         "parameters": parameters,
     }
     write_json("metrics/backbone.json", metrics)

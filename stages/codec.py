@@ -25,7 +25,7 @@ from stages.params.models import PretrainedCodec
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
-from stages.published.synthesis import convert_codec
+from stages.published.codec import convert_codec
 from stages.synthesis.bigvgan import BigVGAN
 from stages.synthesis.codec import CODEC, load_codec, save_codec
 from stages.synthesis.codec_losses import mel_error, vocoder_loss

@@ -65,7 +65,7 @@ def main() -> None:
     imagebind = train_imagebind(rows, waveforms, params, work)
     with replacing_folder(ENCODERS) as folder:
         write_vocabulary(folder / "vocab.txt", word_pieces(row["caption"] for row in rows))
-        clap = train_clap(rows, waveforms, Tokenizer(folder / "vocab.txt"), params, work)
+        clap = train_clap(rows, waveforms, Tokenizer(folder / "vocab.txt", params.clap.tokens), params, work)
         save_encoders(folder, imagebind.last, params.imagebind, clap.last, params.clap)
     report, probes = report_encoders(
         load_imagebind(), *load_trained_clap(), {split: accepted_clips(split) for split in SPLITS}
@@ -149,8 +149,8 @@ def train_clap(rows: list[Row], waveforms: Tensor, tokenizer: Tokenizer, params:
     partners = hard_partners(rows)
 
     def loss(update: int) -> Tensor:
-        anchors = batch_indices(update, len(rows), schedule.batch_size // 2, params.seed, "clap")
-        batch = with_hard_partners(anchors, partners, update)
+        anchors = batch_indices(update, len(rows), max(1, schedule.batch_size // 4), params.seed, "clap")
+        batch = with_hard_partners(anchors, partners, update, each=3)
         text, parts = clap.embed_texts(torch.cat([tokens[batch], part_tokens[batch]])).chunk(2)
         audio, scale, same = clap.embed_audio(mels[batch]), clap.logit_scale(), equal_pairs(codes[batch])
         return contrastive_loss(text, audio, scale, same) + contrastive_loss(text, parts, scale, same)

@@ -28,7 +28,7 @@ def main() -> None:
         return network.context(data.text[places].to(device()), data.image[places].to(device()))
 
     systems = at_both_scales("experiment_a", contexts, params)
-    counts = write_samples("a", systems, network.unet, data, params)
+    counts = write_samples("a", systems, network.denoiser, data, params)
     log_stage("sample_a", params, counts)
 
 

@@ -17,7 +17,7 @@ from stages.experiments.sampling import at_both_scales, write_samples
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
-from stages.synthesis.unet import load_unet
+from stages.synthesis.unet import load_denoiser
 from stages.tracking.stage_runs import log_stage
 
 
@@ -29,7 +29,7 @@ def main() -> None:
         return network.context(data.text[places].to(device()), data.image[places].to(device()))
 
     systems = at_both_scales("experiment_b", contexts, params)
-    counts = write_samples("b", systems, load_unet(), data, params)
+    counts = write_samples("b", systems, load_denoiser(), data, params)
     log_stage("sample_b", params, counts)
 
 

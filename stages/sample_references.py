@@ -15,7 +15,7 @@ from stages.embedding.embeddings import load_embeddings
 from stages.experiments.sampling import System, at_both_scales, write_samples
 from stages.params.schema import load_params
 from stages.plumbing.running import run
-from stages.synthesis.unet import load_unet
+from stages.synthesis.unet import load_denoiser
 from stages.tracking.stage_runs import log_stage
 
 
@@ -29,7 +29,7 @@ def main() -> None:
             "floor", lambda places: data.empty_tokens.repeat(len(places), 1, 1), 1.0, params.clips_per_caption_unguided
         ),
     ]
-    counts = write_samples("references", systems, load_unet(), data, params)
+    counts = write_samples("references", systems, load_denoiser(), data, params)
     log_stage("sample_references", params, counts)
 
 

@@ -12,7 +12,6 @@ contexts dropped to "" so that guidance keeps working.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ from stages.params.experiments import TrainA
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
-from stages.synthesis.unet import load_unet
+from stages.synthesis.unet import Denoiser, load_denoiser
 from stages.tracking.stage_runs import log_stage
 from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices, be_deterministic
@@ -41,9 +40,9 @@ def main() -> None:
     params = load_params().train_a
     be_deterministic(params.seed)
     data, valid = load_embeddings("train"), load_embeddings("valid").to(device())
-    unet: Any = load_unet()
+    denoiser = load_denoiser()
     if params.memory.gradient_checkpointing:
-        unet.enable_gradient_checkpointing()
+        denoiser.unet.enable_gradient_checkpointing()
     config = {
         "fusion": params.fusion,
         "embedding_dim": data.text.shape[1],
@@ -51,9 +50,9 @@ def main() -> None:
         "context_tokens": params.context_tokens,
         "length": data.clap_tokens.shape[1],
     }
-    network = ExperimentA(config, unet)
+    network = ExperimentA(config, denoiser)
     network.to(device())
-    references = reference_losses(unet, valid)
+    references = reference_losses(denoiser, valid)
     work = work_folder("train_a")
     runs = [train_stage(number, network, data, valid, params, work) for number in (1, 2)]
     curve = joined_curve(runs)
@@ -78,13 +77,15 @@ def main() -> None:
 
 
 @torch.no_grad()
-def reference_losses(unet: nn.Module, valid: Embeddings) -> dict[str, float]:
+def reference_losses(denoiser: Denoiser, valid: Embeddings) -> dict[str, float]:
     """The frozen backbone's validation loss with the true CLAP features, and with "" for every clip."""
-    unet.eval()
+    denoiser.eval()
     empty = valid.empty_tokens.expand_as(valid.clap_tokens)
     return {
-        "reference_validation_diffusion_loss": round(fixed_diffusion_loss(unet, valid.latents, valid.clap_tokens), 4),
-        "unconditioned_validation_diffusion_loss": round(fixed_diffusion_loss(unet, valid.latents, empty), 4),
+        "reference_validation_diffusion_loss": round(
+            fixed_diffusion_loss(denoiser, valid.latents, valid.clap_tokens), 4
+        ),
+        "unconditioned_validation_diffusion_loss": round(fixed_diffusion_loss(denoiser, valid.latents, empty), 4),
     }
 
 
@@ -92,9 +93,9 @@ def train_stage(
     number: int, network: ExperimentA, data: Embeddings, valid: Embeddings, params: TrainA, work: Path
 ) -> tuple[Trained, float]:
     """Train stage 1, which leaves the U-Net frozen and drops no context, or 2. Returns the teraflops an update, too."""
-    name, unet = f"train_a_stage_{number}", network.unet
+    name, denoiser = f"train_a_stage_{number}", network.denoiser
     stage, caption_dropout = (params.stage_1, 0.0) if number == 1 else (params.stage_2, params.caption_dropout)
-    unet.requires_grad_(number == 2)
+    denoiser.requires_grad_(number == 2)
     per_epoch = max(1, len(data.ids) // params.batch_size)
 
     def loss(update: int) -> Tensor:
@@ -102,12 +103,12 @@ def train_stage(
         context = network.context(batch.text, batch.image)
         context = drop_context(context, batch.empty_tokens, caption_dropout)
         with torch.autocast(context.device.type, torch.bfloat16, enabled=params.memory.precision == "bfloat16"):
-            return random_diffusion_loss(unet, batch.latents, context, params.loss_weighting)
+            return random_diffusion_loss(denoiser, batch.latents, context, params.loss_weighting)
 
     def validate(averaged: nn.Module) -> Row:
         assert averaged is network
         context = network.context(valid.text, valid.image)
-        return {CRITERION: fixed_diffusion_loss(unet, valid.latents, context)}
+        return {CRITERION: fixed_diffusion_loss(denoiser, valid.latents, context)}
 
     teraflops = teraflops_per_update(network, loss)
     trained = train(

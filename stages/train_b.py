@@ -23,7 +23,7 @@ from stages.formats.files import replacing_folder, write_json, write_tsv
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
-from stages.synthesis.unet import load_unet
+from stages.synthesis.unet import load_denoiser
 from stages.tracking.stage_runs import log_stage
 from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices, be_deterministic
@@ -40,7 +40,7 @@ def main() -> None:
     be_deterministic(params.seed)
     work = work_folder("train_b")
     data, valid = load_embeddings("train"), load_embeddings("valid").to(device())
-    unet = load_unet().eval().requires_grad_(False).to(device())
+    denoiser = load_denoiser().eval().requires_grad_(False).to(device())
     config = {
         "fusion": params.fusion,
         "embedding_dim": data.text.shape[1],
@@ -63,7 +63,7 @@ def main() -> None:
         centred, truth = (predicted - mean_tokens).flatten(1), (valid.clap_tokens - mean_tokens).flatten(1)
         return {
             CRITERION: float(alignment_loss(predicted, valid.clap_tokens, params.loss_weights)),
-            "validation_diffusion_loss": fixed_diffusion_loss(unet, valid.latents, predicted),
+            "validation_diffusion_loss": fixed_diffusion_loss(denoiser, valid.latents, predicted),
             **alignment_report(predicted, valid.clap_tokens, valid.clap_lengths),
             "retrieval_recall_at_1": recall_at(centred, truth, 1),
         }
@@ -91,7 +91,7 @@ def main() -> None:
     with torch.no_grad():
         baseline = mean_tokens.expand_as(valid.clap_tokens)
         baseline_report = alignment_report(baseline, valid.clap_tokens, valid.clap_lengths)
-        baseline_loss = fixed_diffusion_loss(unet, valid.latents, baseline)
+        baseline_loss = fixed_diffusion_loss(denoiser, valid.latents, baseline)
     metrics = {
         "best_epoch": best["epoch"],
         "best_validation_loss": round(best[CRITERION], 4),

@@ -24,7 +24,7 @@ from stages.experiments.fusion import Fusion, save_experiment
 from stages.experiments.sampling import at_both_scales
 from stages.params.experiments import LossWeights
 from stages.params.schema import load_params
-from stages.synthesis.unet import build_unet
+from stages.synthesis.unet import build_denoiser, save_denoiser
 from stages.train_a import train_stage
 from tests.test_unet import SMALL as SMALL_UNET
 
@@ -109,15 +109,15 @@ def test_generator_starts_at_the_mean_tokens_and_learns_a_sequence():
 def test_both_experiments_come_back_from_their_folders(tmp_path, fusion):
     torch.manual_seed(1)
     text, image = torch.randn(3, 8), torch.randn(3, 8)
-    backbone = build_unet(SMALL_UNET, latent_channels=4, context_dim=6)
-    backbone.save_pretrained(tmp_path / "backbone")
+    backbone = build_denoiser(SMALL_UNET, latent_channels=4, context_dim=6)
+    save_denoiser(tmp_path / "backbone", backbone)
     config_a = {"fusion": fusion, "embedding_dim": 8, "context_dim": 6, "context_tokens": 7, "length": 77}
-    trained = build_unet(SMALL_UNET, latent_channels=4, context_dim=6)
+    trained = build_denoiser(SMALL_UNET, latent_channels=4, context_dim=6)
     first = ExperimentA(config_a, trained)
     save_experiment(tmp_path, config_a, first.state_dict())
     again = load_experiment_a(tmp_path, tmp_path / "backbone")
     assert torch.equal(again.context(text, image), first.context(text, image))
-    for name, weight in again.unet.state_dict().items():
+    for name, weight in again.denoiser.state_dict().items():
         assert torch.equal(weight, trained.state_dict()[name]), name
 
     config_b = {"fusion": fusion, "embedding_dim": 8, "width": 16, "blocks": 1, "heads": 2}
@@ -186,13 +186,13 @@ def test_each_stage_of_a_trains_what_it_says_whatever_the_share_of_dropped_capti
         given = params.model_copy(
             update={"caption_dropout": dropout, "batch_size": 3, "stage_1": stage, "stage_2": stage}
         )
-        network = ExperimentA(config, build_unet(SMALL_UNET, latent_channels=4, context_dim=6))
+        network = ExperimentA(config, build_denoiser(SMALL_UNET, latent_channels=4, context_dim=6))
         for number, trains in ((1, False), (2, True)):
             before = {name: weight.clone() for name, weight in network.state_dict().items()}
             train_stage(number, network, data, data, given, tmp_path / f"{dropout}-{number}")
             changed = {name for name, weight in network.state_dict().items() if not torch.equal(weight, before[name])}
             assert any(name.startswith("projection.") for name in changed)
-            assert any(name.startswith("unet.") for name in changed) == trains, (dropout, number)
+            assert any(name.startswith("denoiser.") for name in changed) == trains, (dropout, number)
 
 
 def test_at_guidance_1_a_system_still_has_all_its_takes():

@@ -20,10 +20,11 @@ from stages.experiments.fusion import save_experiment
 from stages.formats.files import write_json
 from stages.inference.generator import Generator, Run, decibels
 from stages.plumbing.device import device
+from stages.published.codec import convert_codec
 from stages.published.encoders import convert_encoders
-from stages.published.synthesis import convert_codec, convert_unet
+from stages.published.unet import convert_unet
 from stages.synthesis.generation import latent_width
-from stages.synthesis.unet import load_unet
+from stages.synthesis.unet import load_denoiser
 from tests.test_pretrained import write_published
 from tests.test_towers import published_imagebind
 
@@ -45,7 +46,7 @@ def trained(tmp_path_factory):
     a = {"fusion": "mean", "embedding_dim": 24, "context_dim": 32, "context_tokens": 1, "length": 77}
     state = ExperimentB(b, torch.randn(77, 32)).state_dict()
     save_experiment(root / "models/experiment_b", b, state)
-    state = ExperimentA(a, load_unet(root / "models/backbone")).state_dict()
+    state = ExperimentA(a, load_denoiser(root / "models/backbone")).state_dict()
     save_experiment(root / "models/experiment_a", a, state)
     shutil.copy(ROOT / "params.yaml", root)
     return root

@@ -6,18 +6,18 @@ import math
 import re
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from stages.synthesis.schedule import MAKE_AN_AUDIO
+from stages.synthesis.unet import Denoiser
 from stages.training.checkpoint import load_checkpoint
 from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices, derive_seed
 from stages.training.diffusion import (
-    add_noise,
     drop_context,
     fixed_diffusion_loss,
     random_diffusion_loss,
@@ -167,12 +167,14 @@ def test_batches_cover_an_epoch_once_and_depend_on_the_seed():
     assert derive_seed(1, "a") != derive_seed("1a")
 
 
-class Predictor(nn.Module):
+class Predictor(Denoiser):
     """Stands where the U-Net stands: predicts the mean of its context as noise."""
 
-    def forward(self, latents, timesteps, encoder_hidden_states):
-        mean = encoder_hidden_states.mean(dim=(1, 2)).view(-1, 1, 1, 1)
-        return type("Output", (), {"sample": mean.expand_as(latents)})
+    def __init__(self):
+        super().__init__(None, MAKE_AN_AUDIO)
+
+    def forward(self, latents, timesteps, context):
+        return context.mean(dim=(1, 2)).view(-1, 1, 1, 1).expand_as(latents)
 
 
 def test_fixed_diffusion_loss_is_the_same_at_every_call_and_ranks_contexts():
@@ -186,38 +188,38 @@ def test_fixed_diffusion_loss_is_the_same_at_every_call_and_ranks_contexts():
 
 
 def test_weighted_loss_is_the_clean_latents_error_up_to_five():
-    weights = timestep_weights()
+    weights = timestep_weights(MAKE_AN_AUDIO)
     assert float(weights.mean()) == pytest.approx(1, abs=1e-5)
     latents, noise = torch.zeros(2, 1, 1, 1), torch.ones(2, 1, 1, 1)
-    early, late = add_noise(latents + 1, noise * 0, torch.tensor([100, 300]))[:, 0, 0, 0].square().tolist()
+    signal = MAKE_AN_AUDIO.add_noise(latents + 1, noise * 0, torch.tensor([100, 300]))
+    early, late = signal.square().flatten().tolist()
     assert float(weights[100] / weights[300]) == pytest.approx((1 - early) / early / ((1 - late) / late), rel=1e-4)
     assert weights[-1] == weights.max() == weights[900]
 
 
 def test_weighting_shifts_the_training_loss_to_noisy_timesteps():
-    class Blind(nn.Module):
+    class Blind(Denoiser):
         """Wrong about the noise at the noisiest timesteps alone."""
 
-        def forward(self, noisy, timesteps, encoder_hidden_states):
+        def forward(self, noisy, timesteps, context):
             wrong = (timesteps > 800).float().view(-1, 1, 1, 1)
-            return type("Output", (), {"sample": self.noise + wrong})()
+            return noise + wrong
 
     latents, context = torch.zeros(512, 1, 2, 2), torch.zeros(512, 1, 1)
     losses = {}
     for weighting in ("plain", "clean_latent"):
         torch.manual_seed(0)
-        torch.randint(1000, (512,))
-        blind = Blind()
-        blind.noise = torch.randn_like(latents)
+        torch.randperm(512), torch.rand(512)
+        noise = torch.randn_like(latents)
         torch.manual_seed(0)
-        losses[weighting] = float(random_diffusion_loss(blind, latents, context, weighting))
+        losses[weighting] = float(random_diffusion_loss(Blind(None, MAKE_AN_AUDIO), latents, context, weighting))
     assert losses["plain"] == pytest.approx(0.2, abs=0.05)
     assert losses["clean_latent"] > 1.5 * losses["plain"]
 
 
 def test_noise_follows_the_schedule():
     latents, noise = torch.ones(2, 1, 1, 1), torch.zeros(2, 1, 1, 1)
-    signal = add_noise(latents, noise, torch.tensor([0, 999])).flatten()
+    signal = MAKE_AN_AUDIO.add_noise(latents, noise, torch.tensor([0, 999])).flatten()
     assert signal[0] == pytest.approx((1 - 0.00085) ** 0.5, rel=1e-4)
     assert signal[1] < 0.1
 
@@ -239,17 +241,17 @@ def test_compute_is_counted_for_forward_and_backward():
     assert network.weight.grad is None
 
 
-class CountingUnet(nn.Module):
+class CountingUnet(Denoiser):
     """Predicts a noise that depends on everything it is given; remembers how much it was given at once."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__(None, MAKE_AN_AUDIO)
         self.seen: list[int] = []
 
-    def forward(self, latents, timesteps, encoder_hidden_states):
+    def forward(self, latents, timesteps, context):
         self.seen.append(len(latents))
-        given = encoder_hidden_states.mean(dim=(1, 2)) + timesteps / 1000
-        return SimpleNamespace(sample=latents * given[:, None, None, None])
+        given = context.mean(dim=(1, 2)) + timesteps / 1000
+        return latents * given[:, None, None, None]
 
 
 def test_many_validation_clips_are_measured_a_piece_at_a_time_and_weigh_alike(monkeypatch):

@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from stages.params.models import Backbone, Schedule
 from stages.published.diffusers_names import read_unet, unet_config
-from stages.synthesis.unet import build_unet
+from stages.synthesis.schedule import NoiseSchedule
+from stages.synthesis.unet import build_denoiser, load_denoiser, save_denoiser
 from stages.weights.fitting import without_prefix
 from tests.golden_weights import digest, drawn_weights
 from tests.latent_diffusion import unet_shapes
@@ -22,6 +24,9 @@ SMALL = Backbone(
     attention_heads=4,
     norm_groups=32,
     caption_dropout=0.1,
+    prediction="noise",
+    zero_terminal_snr=False,
+    pooled_context=False,
     loss_weighting="plain",
     ema_decay=0.99,
     training=Schedule(updates=1, batch_size=1, learning_rate=1e-3),
@@ -31,9 +36,9 @@ FULL = {"channels": [320, 640], "layers_per_block": 2, "attention_heads": 8}
 
 def make_an_audio_unet():
     """The class that is trained here, with Make-An-Audio's small reference weights."""
-    unet = build_unet(SMALL, latent_channels=4, context_dim=32)
-    unet.load_state_dict(read_unet(published_unet(), 4, "golden").state_dict())
-    return unet.eval()
+    denoiser = build_denoiser(SMALL, latent_channels=4, context_dim=32)
+    denoiser.unet.load_state_dict(read_unet(published_unet(), 4, "golden").state_dict())
+    return denoiser.eval()
 
 
 def test_unet_is_make_an_audios():
@@ -41,21 +46,52 @@ def test_unet_is_make_an_audios():
     unet = make_an_audio_unet()
     with torch.no_grad():
         for context, expected in (("context", "out"), ("context_len1", "out_len1")):
-            noise = unet(golden["x"], golden["t"], encoder_hidden_states=golden[context]).sample
+            noise = unet(golden["x"], golden["t"], golden[context])
             torch.testing.assert_close(noise, golden[expected], rtol=1e-4, atol=1e-4)
 
 
+def test_the_first_token_of_the_context_reaches_every_block_where_it_is_pooled():
+    torch.manual_seed(0)
+    size = SMALL.model_copy(update={"pooled_context": True})
+    denoiser = build_denoiser(size, latent_channels=4, context_dim=16).eval()
+    for name, weight in denoiser.named_parameters():
+        if ".attn2.to_out" in name:
+            nn.init.zeros_(weight)  # without cross-attention the context can arrive by the time embedding alone
+    noisy, timesteps, context = torch.randn(1, 4, 10, 20), torch.tensor([500]), torch.randn(1, 5, 16)
+    first, later = context.clone(), context.clone()
+    first[:, 0] += 1
+    later[:, 1:] += 1
+    with torch.no_grad():
+        predicted = denoiser(noisy, timesteps, context)
+        assert torch.equal(denoiser(noisy, timesteps, later), predicted)
+        assert not torch.allclose(denoiser(noisy, timesteps, first), predicted, atol=1e-4)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_denoiser_comes_back_from_its_folder_with_its_schedule(tmp_path, pooled):
+    size = SMALL.model_copy(update={"prediction": "velocity", "zero_terminal_snr": True, "pooled_context": pooled})
+    denoiser = build_denoiser(size, latent_channels=4, context_dim=16).eval()
+    save_denoiser(tmp_path, denoiser)
+    again = load_denoiser(tmp_path).eval()
+    assert again.schedule == NoiseSchedule("velocity", zero_terminal_snr=True)
+    inputs = torch.randn(2, 4, 10, 20), torch.tensor([1, 999]), torch.randn(2, 5, 16)
+    with torch.no_grad():
+        assert torch.equal(again(*inputs), denoiser(*inputs))
+
+
 def test_every_level_reads_the_context():
-    unet = build_unet(SMALL, latent_channels=8, context_dim=16)
+    unet = build_denoiser(SMALL, latent_channels=8, context_dim=16)
     context = torch.randn(2, 5, 16, requires_grad=True)
-    noise = unet(torch.randn(2, 8, 10, 20), torch.tensor([3, 700]), encoder_hidden_states=context).sample
+    noise = unet(torch.randn(2, 8, 10, 20), torch.tensor([3, 700]), context)
     assert noise.shape == (2, 8, 10, 20)
     noise.square().mean().backward()
     reading = [name for name, _ in unet.named_parameters() if name.endswith("attn2.to_k.weight")]
     # One block down and two up at each of two levels, and one in the middle.
     assert len(reading) == 7
     for name in reading:
-        assert float(unet.get_parameter(name).grad.abs().sum()) > 0, name
+        gradient = unet.get_parameter(name).grad
+        assert gradient is not None
+        assert float(gradient.abs().sum()) > 0, name
     assert context.grad is not None
     assert float(context.grad.abs().sum()) > 0
 
@@ -82,7 +118,7 @@ def test_every_published_unet_weight_has_its_place_at_full_size():
     published = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     with torch.device("meta"):
         unet = read_unet(without_prefix(published, "model.diffusion_model."), 8, "golden")
-        trained = build_unet(SMALL.model_copy(update=FULL), latent_channels=4, context_dim=1024)
+        trained = build_denoiser(SMALL.model_copy(update=FULL), latent_channels=4, context_dim=1024).unet
     assert shapes_of(unet) == shapes_of(trained)
     assert len(unet.state_dict()) == 434
     assert sum(value.numel() for value in unet.state_dict().values()) == 160_223_684

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stages.experiments.fusion import CONFIG, WEIGHTS, Fusion
 from stages.formats.files import read_json
-from stages.synthesis.unet import BACKBONE, build_like
+from stages.synthesis.unet import BACKBONE, Denoiser, build_like
 
 EXPERIMENT_A = Path("models/experiment_a")
 
@@ -25,7 +25,7 @@ class ContextProjection(nn.Module):
     def __init__(self, embedding_dim: int, context_dim: int, tokens: int, length: int) -> None:
         super().__init__()
         if length % tokens:
-            raise ValueError(f"train_a.context_tokens={tokens} does not divide {length}; take 1, 7, 11 or 77")
+            raise ValueError(f"train_a.context_tokens={tokens} does not divide {length}, CLAP's tokens; take 1")
         self.tokens, self.length = tokens, length
         self.layers = nn.Sequential(
             nn.Linear(embedding_dim, 2 * context_dim),
@@ -47,13 +47,13 @@ class ExperimentA(nn.Module):
     `config` holds `fusion`, `embedding_dim` D, `context_dim` C, `context_tokens` and `length` T.
     """
 
-    def __init__(self, config: dict[str, Any], unet: nn.Module) -> None:
+    def __init__(self, config: dict[str, Any], denoiser: Denoiser) -> None:
         super().__init__()
         self.fusion = Fusion(config["fusion"])
         self.projection = ContextProjection(
             config["embedding_dim"], config["context_dim"], config["context_tokens"], config["length"]
         )
-        self.unet = unet
+        self.denoiser = denoiser
 
     def context(self, text: Tensor, image: Tensor) -> Tensor:
         """Text and image embeddings `[B, D]` to the U-Net's context `[B, T, C]`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import soundfile
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages.corpus.clips import Row, accepted_pairs, spread
 from stages.embedding.embeddings import Embeddings
@@ -23,6 +23,7 @@ from stages.plumbing.device import device
 from stages.plumbing.progress import progress
 from stages.synthesis.codec import load_codec
 from stages.synthesis.generation import sample_latents
+from stages.synthesis.unet import Denoiser
 from stages.training.determinism import derive_seed
 
 SAMPLES = Path("data/samples")
@@ -52,15 +53,15 @@ def at_both_scales(name: str, contexts: Callable[[list[int]], Tensor], params: S
 
 @torch.no_grad()
 def write_samples(
-    group: str, systems: Sequence[System], unet: nn.Module, data: Embeddings, params: Sample
+    group: str, systems: Sequence[System], denoiser: Denoiser, data: Embeddings, params: Sample
 ) -> dict[str, int]:
     """Write `data/samples/<group>/<system>/` (FLAC + metadata.jsonl); return each system's number of clips.
 
-    `unet` is moved to the device.
+    `denoiser` is moved to the device.
     """
     torch.use_deterministic_algorithms(True)
     codec = load_codec().to(device())
-    unet.eval().to(device())
+    denoiser.eval().to(device())
     pairs = {row["id"]: row for row in accepted_pairs("test")}
     rows = [pairs[item] for item in data.ids]
     chosen = spread(range(len(rows)), params.captions or len(rows))
@@ -74,7 +75,7 @@ def write_samples(
                 latents = data.latents[places]
                 if system.contexts is not None:
                     latents = sample_latents(
-                        unet,
+                        denoiser,
                         system.contexts(places),
                         data.empty_tokens,
                         seeds=[derive_seed(params.seed, data.ids[place], take) for place, take in batch],

@@ -11,7 +11,6 @@ import argparse
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +25,8 @@ from stages.published.make_an_audio import UNET, VAE
 from stages.synthesis.bigvgan import BigVGAN
 from stages.synthesis.codec import VOCODED_SAMPLES, Codec
 from stages.synthesis.samplers import guided
+from stages.synthesis.schedule import MAKE_AN_AUDIO
+from stages.synthesis.unet import Denoiser
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower
 from stages.training.diffusion import PIECE, fixed_diffusion_loss, random_diffusion_loss
@@ -98,26 +99,26 @@ def parameters() -> dict[str, int]:
         for part, prefix in (("U-Net", UNET), ("VAE", VAE)):
             counts[part] = sum(math.prod(shape) for name, shape in shapes.items() if name.startswith(prefix))
         counts["BigVGAN"] = count(BigVGAN(BIGVGAN))
-        counts["experiment A's projection"] = count(ExperimentA(A, nn.Identity()))
+        counts["experiment A's projection"] = count(ExperimentA(A, Denoiser(nn.Identity(), MAKE_AN_AUDIO)))
         counts["experiment B's generator"] = count(ExperimentB(b, torch.empty(TOKENS, CONTEXT_DIM)))
     return {**counts, "in all": sum(counts.values())}
 
 
 def training_activations(batch_size: int, precision: str, checkpointing: bool) -> float:
     """Most gigabytes at once, beside weights and gradients, in one update of A's second stage."""
-    unet = full_unet()
+    denoiser = full_denoiser()
     if checkpointing:
-        unet.enable_gradient_checkpointing()
-    network = ExperimentA(A, unet).train()
+        denoiser.unet.enable_gradient_checkpointing()
+    network = ExperimentA(A, denoiser).train()
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     text, image = torch.randn(2, batch_size, EMBEDDING_DIM)
-    latents = torch.randn(batch_size, unet.config.in_channels, 10, COLUMNS)
+    latents = torch.randn(batch_size, denoiser.unet.config.in_channels, 10, COLUMNS)
 
     def update() -> None:
         context = network.context(text, image)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            loss: Tensor = random_diffusion_loss(unet, latents, context, "plain")
+            loss: Tensor = random_diffusion_loss(denoiser, latents, context, "plain")
         loss.backward()
 
     return peak_bytes(update) / 1e9
@@ -141,7 +142,7 @@ def embedding(pairs: int) -> list[Step]:
 @torch.no_grad()
 def generating(clips: int) -> list[Step]:
     """What measuring validation clips, one clip of 10 s, and `clips` at once take: each the most of its parts."""
-    unet, codec = full_unet().eval(), full_codec()
+    denoiser, codec = full_denoiser().eval(), full_codec()
     rows: list[Step] = []
     sampling = ("U-Net", *CODEC)
     for name, count, parts in (
@@ -149,23 +150,23 @@ def generating(clips: int) -> list[Step]:
         (f"sample: {clips} clips at once", clips, sampling),
     ):
         latents, context = torch.randn(count, 4, 10, COLUMNS), torch.randn(count, TOKENS, CONTEXT_DIM)
-        denoise = guided(unet, context, context[0], 3.0)
-        denoising = gigabytes(partial(denoise, latents, 500))
+        predict = guided(denoiser, context, context[0], 3.0)
+        denoising = gigabytes(partial(predict, latents, 500))
         decoding = gigabytes(partial(codec.decode_mel, latents))
         # As many as the codec vocodes at once: more of them take longer and no more memory.
         mels = torch.randn(count, 80, 8 * COLUMNS)[: VOCODED_SAMPLES // CLIP_SAMPLES]
         vocoding = gigabytes(partial(codec.vocode, mels))
         rows.append((name, parts, max(denoising, decoding, vocoding)))
     latents, context = torch.randn(PIECE, 4, 10, COLUMNS), torch.randn(PIECE, TOKENS, CONTEXT_DIM)
-    most = gigabytes(lambda: fixed_diffusion_loss(unet, latents, context, draws=1))
+    most = gigabytes(lambda: fixed_diffusion_loss(denoiser, latents, context, draws=1))
     return [*rows, (f"train_a, train_b: {PIECE} validation clips at once", ("U-Net",), most)]
 
 
-def full_unet() -> Any:
+def full_denoiser() -> Denoiser:
     """Make-An-Audio's U-Net."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(**unet_config(_published(UNET), HEADS, SHAPES))
+    return Denoiser(UNet2DConditionModel(**unet_config(_published(UNET), HEADS, SHAPES)), MAKE_AN_AUDIO)
 
 
 def full_codec() -> Codec:

@@ -145,7 +145,7 @@ class Generator:
         from stages.experiments.experiment_a import load_experiment_a
         from stages.experiments.experiment_b import load_experiment_b
         from stages.synthesis.codec import load_codec
-        from stages.synthesis.unet import load_unet
+        from stages.synthesis.unet import load_denoiser
         from stages.towers.store import load_clap, load_imagebind
 
         where = device()
@@ -155,11 +155,11 @@ class Generator:
         self._imagebind = load_imagebind(models / "encoders").to(where)
         if self.experiment == "a":
             trained = load_experiment_a(models / "experiment_a", models / "backbone")
-            self._context, self._unet = trained.context, trained.unet
+            self._context, self._denoiser = trained.context, trained.denoiser
         else:
             self._context = load_experiment_b(models / "experiment_b").context
-            self._unet = load_unet(models / "backbone").eval()
-        self._unet.to(where)
+            self._denoiser = load_denoiser(models / "backbone").eval()
+        self._denoiser.to(where)
         self._codec = load_codec(models / "codec").to(where)
 
     def __call__(
@@ -193,7 +193,7 @@ class Generator:
             embedded.append(ib.embed_images(self._imagebind, request.image[None]).cpu())
         channels, height, width = self._codec.latent_shape
         latents = sample_latents(
-            self._unet,
+            self._denoiser,
             self._context(embedded[0], embedded[-1]),
             self._empty,
             seeds=[derive_seed(seed, "generate")],

@@ -41,7 +41,7 @@ class TrainA(Section):
 
     seed: Seed
     fusion: Literal["mean", "weighted"]
-    context_tokens: Literal[1, 7, 11, 77]
+    context_tokens: Count
     caption_dropout: Share
     loss_weighting: LossWeighting
     batch_size: Count

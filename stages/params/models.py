@@ -41,11 +41,15 @@ class ImageBindSize(Section):
 
 
 class ClapSize(Section):
-    """Sizes of the conditioning CLAP: BERT text tower, convolutional audio tower, shared space."""
+    """Sizes of the conditioning CLAP: BERT text tower, convolutional audio tower, shared space.
+
+    `tokens` is the length of every caption's token sequence, longer captions are cut; published towers have 77.
+    """
 
     embedding_dim: Count
+    tokens: Annotated[int, Field(ge=8, le=512)]
     text: TowerSize
-    audio_channels: list[Count]
+    audio_channels: Annotated[list[Count], Field(min_length=3, max_length=3)]
 
 
 class Schedule(Section):
@@ -209,6 +213,9 @@ class Backbone(Section):
     attention_heads: Count
     norm_groups: Count
     caption_dropout: Share
+    prediction: Literal["noise", "velocity"]
+    zero_terminal_snr: bool
+    pooled_context: bool
     loss_weighting: LossWeighting
     ema_decay: Share
     training: Schedule
@@ -221,6 +228,11 @@ class Backbone(Section):
                     f"channels={width} is not divisible by norm_groups={self.norm_groups} and "
                     f"attention_heads={self.attention_heads}"
                 )
+        if self.zero_terminal_snr and self.prediction == "noise":
+            raise ValueError(
+                "zero_terminal_snr with prediction=noise: where all is noise, the noise tells nothing of the clip; "
+                "take prediction=velocity, or zero_terminal_snr=false"
+            )
         return self
 
 

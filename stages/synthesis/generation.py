@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
 from stages.synthesis.samplers import ddim, dpm_solver, guided, initial_noise
+from stages.synthesis.unet import Denoiser
 
 
 @torch.no_grad()
 def sample_latents(
-    unet: nn.Module,
+    denoiser: Denoiser,
     context: Tensor,
     empty: Tensor,
     *,
@@ -28,7 +29,7 @@ def sample_latents(
     """Scaled latents `[B, *latent_shape]` for contexts `[B, T, C]`, computed where the U-Net lies, given on the CPU.
 
     Args:
-        unet: diffusers' U-Net, in evaluation mode.
+        denoiser: U-Net and schedule, in evaluation mode.
         context: `[B, T, C]`.
         empty: the context of "", `[T, C]`.
         seeds: one a row; it decides that row's starting noise whatever else is in the batch.
@@ -37,11 +38,11 @@ def sample_latents(
         steps: of the sampler.
         guidance_scale: of classifier-free guidance; 1 is none.
     """
-    device = next(unet.parameters()).device
-    denoise = guided(unet, context.to(device), empty.to(device), guidance_scale)
+    device = next(denoiser.parameters()).device
+    predict = guided(denoiser, context.to(device), empty.to(device), guidance_scale)
     noise = initial_noise(seeds, latent_shape).to(device)
-    latents = dpm_solver(denoise, noise, steps) if sampler == "dpm_solver" else ddim(denoise, noise, steps)
-    return latents.cpu()
+    solve = dpm_solver if sampler == "dpm_solver" else ddim
+    return solve(denoiser.schedule, predict, noise, steps).cpu()
 
 
 def latent_width(seconds: float) -> int:

@@ -1,7 +1,8 @@
-"""CLAP as Make-An-Audio uses it (MS-CLAP 2022, Elizalde et al.): BERT and a projection, a PANNs-like audio tower.
+"""CLAP as Make-An-Audio uses it (MS-CLAP 2022, Elizalde et al.): BERT and a projection, and a small audio tower.
 
-The U-Net's context is the projected hidden state of all 77 tokens, computed without an attention mask, so that the
-padding's features carry meaning too. Contrastive training compares the first token's feature with the audio's.
+The U-Net's context is the projected hidden state of all T tokens (77 in the published one), computed without an
+attention mask, so that the padding's features carry meaning too. Contrastive training compares the first token's
+feature with the audio's.
 """
 
 from __future__ import annotations
@@ -29,32 +30,34 @@ class TextEncoder(Protocol):
         """Move the network."""
 
     def token_features(self, tokens: Tensor) -> Tensor:
-        """Token ids `[B, 77]` to `[B, 77, D]`."""
+        """Token ids `[B, T]` to `[B, T, D]`."""
 
 
 class TextTokenizer(Protocol):
-    """What reads its captions: always 77 tokens, those after the text are `padding`."""
+    """What reads its captions: always T tokens, those after the text are `padding`."""
 
     padding: int
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids `[B, 77]`."""
+        """Token ids `[B, T]`."""
 
 
 class Projection(nn.Module):
-    """MS-CLAP's projection: LayerNorm(e1 + dropout(W2 gelu(e1))), e1 = W1 x; `[..., D_in]` to `[..., D]`."""
+    """MS-CLAP's projection: LayerNorm(e1 + W2 gelu(e1)), e1 = W1 x; `[..., D_in]` to `[..., D]`.
+
+    Its dropout is left out: published weights are not trained on here, and ours see a clip only a few times.
+    """
 
     def __init__(self, width: int, embedding_dim: int) -> None:
         super().__init__()
         self.linear1 = nn.Linear(width, embedding_dim, bias=False)
         self.linear2 = nn.Linear(embedding_dim, embedding_dim, bias=False)
         self.layer_norm = nn.LayerNorm(embedding_dim)
-        self.drop = nn.Dropout(0.1)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Project `[..., D_in]` to `[..., D]`."""
         first = self.linear1(hidden)
-        projected: Tensor = self.layer_norm(first + self.drop(self.linear2(nn.functional.gelu(first))))
+        projected: Tensor = self.layer_norm(first + self.linear2(nn.functional.gelu(first)))
         return projected
 
 
@@ -69,20 +72,20 @@ class TextTower(nn.Module):
         self.projection = Projection(config["hidden_size"], embedding_dim)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Token ids `[B, 77]` to token features `[B, 77, D]`, every position attended to."""
+        """Token ids `[B, T]` to token features `[B, T, D]`, every position attended to."""
         features: Tensor = self.projection(self.base(input_ids=tokens).last_hidden_state)
         return features
 
 
 class PublishedText(nn.Module):
-    """A published text tower alone, where the rest of its CLAP is not needed; `tower` maps `[B, 77]` to features."""
+    """A published text tower alone, where the rest of its CLAP is not needed; `tower` maps `[B, T]` to features."""
 
     def __init__(self, tower: nn.Module) -> None:
         super().__init__()
         self.tower = tower
 
     def token_features(self, tokens: Tensor) -> Tensor:
-        """Token ids `[B, 77]` to the U-Net's context `[B, 77, D]`."""
+        """Token ids `[B, T]` to the U-Net's context `[B, T, D]`."""
         features: Tensor = self.tower(tokens)
         return features
 
@@ -111,22 +114,40 @@ def _side(weights: Mapping[str, Tensor], origin: str | Path, name: str) -> tuple
 
 
 class AudioTower(nn.Module):
-    """Convolutional blocks, mean over frequency, mean + max over time (PANNs' Cnn6, Kong et al. 2020), small."""
+    """Patches of 4 bands x 4 frames, two convolutions, then a time axis whose features still know their pitch.
+
+    PANNs' Cnn6 (Kong et al. 2020) averages over frequency and pools over time, which large training makes up for.
+    Small, it hears neither size (absolute pitch) nor envelope and order (what comes first): so bands are not averaged
+    but mixed, and beside mean and maximum stands the mean weighted by a ramp from -1 to 1 over time.
+    """
 
     def __init__(self, channels: Sequence[int], embedding_dim: int) -> None:
         super().__init__()
-        blocks: list[nn.Module] = []
-        for inputs, outputs in zip([1, *channels], channels, strict=False):
-            blocks += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-            blocks += [nn.AvgPool2d(2)]
-        self.blocks = nn.Sequential(*blocks)
-        self.projection = Projection(channels[-1], embedding_dim)
+        first, second, third = channels
+        self.blocks = nn.Sequential(
+            *_convolution(1, first, kernel=4, stride=(4, 4), padding=0),
+            *_convolution(first, second, kernel=3, stride=(2, 2), padding=1),
+            *_convolution(second, third, kernel=3, stride=(2, 1), padding=1),
+        )
+        self.mix = nn.Conv1d(5 * third, third, 5, padding=2)
+        self.projection = Projection(3 * third, embedding_dim)
 
     def forward(self, mel: Tensor) -> Tensor:
         """Log mels `[B, 80, frames]` to embeddings `[B, D]`."""
-        hidden = self.blocks((mel[:, None] + 2.5) / 1.5).mean(dim=2)
-        embedding: Tensor = self.projection(hidden.mean(dim=2) + hidden.amax(dim=2))
+        blocks = self.blocks((mel[:, None] + 2.5) / 1.5)
+        hidden = torch.relu(self.mix(blocks.flatten(1, 2)))
+        ramp = torch.linspace(-1, 1, hidden.shape[2], device=hidden.device)
+        pooled = torch.cat([hidden.mean(dim=2), hidden.amax(dim=2), (hidden * ramp).mean(dim=2)], dim=1)
+        embedding: Tensor = self.projection(pooled)
         return embedding
+
+
+def _convolution(inputs: int, outputs: int, kernel: int, stride: tuple[int, int], padding: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    ]
 
 
 class Clap(nn.Module):
@@ -140,19 +161,21 @@ class Clap(nn.Module):
             "num_hidden_layers": size.text.blocks,
             "num_attention_heads": size.text.heads,
             "intermediate_size": 4 * size.text.width,
-            "max_position_embeddings": TEXT_TOKENS,
+            "max_position_embeddings": size.tokens,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
         }
         self.caption_encoder = TextTower(config, size.embedding_dim)
         self.audio_encoder = AudioTower(size.audio_channels, size.embedding_dim)
         self.log_logit_scale = nn.Parameter(torch.tensor(2.6))
 
     def token_features(self, tokens: Tensor) -> Tensor:
-        """Token ids `[B, 77]` to the U-Net's context `[B, 77, D]`."""
+        """Token ids `[B, T]` to the U-Net's context `[B, T, D]`."""
         features: Tensor = self.caption_encoder(tokens)
         return features
 
     def embed_texts(self, tokens: Tensor) -> Tensor:
-        """Token ids `[B, 77]` to embeddings `[B, D]` of length 1."""
+        """Token ids `[B, T]` to embeddings `[B, D]` of length 1."""
         return nn.functional.normalize(self.token_features(tokens)[:, 0], dim=-1)
 
     def embed_audio(self, mel: Tensor) -> Tensor:
@@ -184,22 +207,23 @@ def write_vocabulary(path: Path, pieces: Sequence[str]) -> None:
 
 
 class Tokenizer:
-    """BERT's tokenizer over a `vocab.txt`, always 77 tokens."""
+    """BERT's tokenizer over a `vocab.txt`, always `tokens` of them; a longer text is cut."""
 
-    def __init__(self, vocabulary: Path) -> None:
+    def __init__(self, vocabulary: Path, tokens: int = TEXT_TOKENS) -> None:
         from transformers import BertTokenizer
 
         pieces = vocabulary.read_text(encoding="utf-8").splitlines()
         self.vocabulary = len(pieces)
         self.padding = 0
+        self.tokens = tokens
         self._bert = BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, do_lower_case=True)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids `[B, 77]`, padded with 0."""
-        encoded = self._bert(list(texts), padding="max_length", truncation=True, max_length=TEXT_TOKENS)
+        """Token ids `[B, tokens]`, padded with 0."""
+        encoded = self._bert(list(texts), padding="max_length", truncation=True, max_length=self.tokens)
         return torch.tensor(encoded["input_ids"], dtype=torch.long)
 
 
 def token_counts(tokens: Tensor, padding: int = 0) -> Tensor:
-    """How many of `[B, 77]` token ids are no padding, `[B]`."""
+    """How many of `[B, T]` token ids are no padding, `[B]`."""
     return (tokens != padding).sum(dim=1)

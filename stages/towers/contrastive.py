@@ -63,6 +63,7 @@ def hard_partners(rows: Sequence[Row], most: int = 8) -> Tensor:
     return partners
 
 
-def with_hard_partners(anchors: Tensor, partners: Tensor, update: int) -> Tensor:
-    """Anchors `[B]` and one hard partner each, `[2B]`; another one at each update."""
-    return torch.cat([anchors, partners[anchors, update % partners.shape[1]]])
+def with_hard_partners(anchors: Tensor, partners: Tensor, update: int, each: int = 1) -> Tensor:
+    """Anchors `[B]` and `each` hard partners of every one, `[(1 + each) B]`; others at each update."""
+    columns = [(update * each + number) % partners.shape[1] for number in range(each)]
+    return torch.cat([anchors, *(partners[anchors, column] for column in columns)])

@@ -68,7 +68,8 @@ def load_clap(folder: Path = ENCODERS) -> tuple[TextEncoder, TextTokenizer]:
 
 def load_trained_clap(folder: Path = ENCODERS) -> tuple[Clap, Tokenizer]:
     """Our own CLAP, both towers, frozen, for evaluation, and its tokenizer."""
-    tokenizer = Tokenizer(folder / "vocab.txt")
-    clap = Clap(ClapSize.model_validate(read_json(folder / "config.json")["clap"]), tokenizer.vocabulary)
+    size = ClapSize.model_validate(read_json(folder / "config.json")["clap"])
+    tokenizer = Tokenizer(folder / "vocab.txt", size.tokens)
+    clap = Clap(size, tokenizer.vocabulary)
     clap.load_state_dict(load_file(folder / "clap.safetensors"))
     return clap.eval().requires_grad_(False), tokenizer

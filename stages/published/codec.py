@@ -1,4 +1,4 @@
-"""Make-An-Audio's published VAE, BigVGAN and U-Net as `models/codec/` and `models/backbone/` hold them."""
+"""Make-An-Audio's published VAE and BigVGAN as `models/codec/` holds them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE
 from stages.params.models import GeneratorOptions
-from stages.published.diffusers_names import read_unet, read_vae
+from stages.published.diffusers_names import read_vae
 from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
 from stages.synthesis.bigvgan import BigVGAN, read_generator
 from stages.synthesis.codec import write_codec
@@ -74,14 +74,3 @@ def read_options(path: Path) -> tuple[GeneratorOptions, dict[str, Any]]:
         first = error.errors()[0]
         raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; get the file again") from None
     return options, {name: value for name, value in found.items() if name not in GeneratorOptions.model_fields}
-
-
-def convert_unet(folder: Path, weights: str | Path, heads: int) -> int:
-    """Write Make-An-Audio's U-Net from the files in `weights` into `folder`; returns its number of parameters.
-
-    Raises ValueError for files that are missing, broken or of other sizes.
-    """
-    checkpoint = read_make_an_audio(find_checkpoint(weights))
-    unet = read_unet(checkpoint.unet, heads, checkpoint.path)
-    unet.save_pretrained(folder)
-    return sum(parameter.numel() for parameter in unet.parameters())
