@@ -1,4 +1,5 @@
-# `make repro` makes everything from nothing; `make test` checks everything. Both set up $(VENV) where needed.
+# `make repro` makes everything from nothing; `make check` is lint, types and the quick tests; `make test` checks
+# everything. All set up $(VENV) where needed.
 # `make repro PUSH=1` pushes data and models to DVC's default remote when the run is done.
 
 VENV ?= .venv
@@ -8,7 +9,7 @@ SHELL := /bin/bash
 # DVC runs `python -m stages.<stage>`: it must find this environment's python, activated or not.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: repro test install
+.PHONY: repro check test lint install
 .DEFAULT_GOAL := repro
 
 repro: install
@@ -19,11 +20,19 @@ ifneq ($(filter-out 0,$(PUSH)),)
 	dvc push
 endif
 
-test: install
+# Two tests at a time; torch's threads would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+check: lint
+	$(PYTEST) -m "not slow"
+
+test: lint
+	$(PYTEST)
+
+lint: install
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
 
 install: $(VENV)/installed
 

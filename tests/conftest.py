@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from filelock import FileLock
 from hypothesis import settings
 
 from tests.language_stage import Servers
+from tests.scratch_clone import lay_out_scratch_clone
 from tests.shell import sh, stages_run
 
 # A slow machine is no failure: how long an example takes is not what a property says.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-ROOT = Path(__file__).parent.parent
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: no worker is left with one of them when all others have ended."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,35 +52,23 @@ def corpora() -> Path:
 
 
 @pytest.fixture(scope="session")
-def scratch_clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The working tree as a repository of one commit, smoke size as params.yaml, with a DVC cache of its own."""
-    folder = tmp_path_factory.mktemp("scratch") / "clone"
-    subprocess.run(["git", "init", "--quiet", "--initial-branch", "main", str(folder)], check=True)
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    shutil.copy(folder / "presets" / "smoke.yaml", folder / "params.yaml")
-    subprocess.run(["git", "add", "--all"], cwd=folder, check=True)
-    subprocess.run(["git", "commit", "--quiet", "--message", "Smoke size"], cwd=folder, check=True)
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scratch clone after its first `dvc repro`, everything committed; whoever changes it takes a copy.
+
+    It is made once, by the worker of pytest-xdist that comes first.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reproduced"
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.exists():
+            lay_out_scratch_clone(folder)
+            stages = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+            assert set(stages_run(sh(folder, "dvc", "repro"))) == set(stages)
+            sh(folder, "git", "add", "--all")
+            sh(folder, "git", "commit", "--quiet", "--message", "First run")
+            done.touch()
     return folder
-
-
-@pytest.fixture(scope="session")
-def reproduced(scratch_clone: Path) -> Path:
-    """The scratch clone after its first `dvc repro`, everything committed."""
-    output = sh(scratch_clone, "dvc", "repro")
-    assert "evaluate" in stages_run(output) or "evaluate" in output
-    sh(scratch_clone, "git", "add", "--all")
-    sh(scratch_clone, "git", "commit", "--quiet", "--message", "First run")
-    return scratch_clone
 
 
 @pytest.fixture(scope="session")

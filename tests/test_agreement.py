@@ -88,6 +88,7 @@ def change(folder: Path, **values: float) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
+@pytest.mark.slow
 def test_pairs_that_fail_a_threshold_are_neither_trained_on_nor_sampled_and_are_listed(project):
     rows = read_jsonl(project / "data/embeddings/agreement.jsonl")
     metrics = json.loads((project / "metrics/embed.json").read_text())
@@ -112,6 +113,7 @@ def test_pairs_that_fail_a_threshold_are_neither_trained_on_nor_sampled_and_are_
     assert sampled == kept & set(before["test"].ids)
 
 
+@pytest.mark.slow
 def test_thresholds_that_leave_nothing_are_one_line(project):
     change(project, min_image_text_agreement=1.0)
     words = [sys.executable, "-m", "stages.embed"]

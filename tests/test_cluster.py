@@ -18,6 +18,7 @@ from tests.ray_cluster import OPEN, TOKEN, end, started_head, workers
 from tests.shell import PATIENCE_SECONDS, wait_until
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
 STAGES = {"decompose": "data/decomposed.jsonl", "images": "data/images", "embed": "data/embeddings"}
 
 

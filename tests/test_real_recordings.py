@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
+from tests.scratch_clone import lay_out_scratch_clone
 from tests.shell import sh
 from tests.test_story import SYSTEMS
 
 
-def test_esc10_runs_end_to_end(scratch_clone: Path, corpora: Path, tmp_path: Path):
+@pytest.mark.slow
+def test_esc10_runs_end_to_end(corpora: Path, tmp_path: Path):
     clone = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", str(scratch_clone), str(clone)], check=True)
+    lay_out_scratch_clone(clone)
     shutil.copytree(corpora / "esc10", clone / "data/raw/esc10")
     sh(clone, "dvc", "add", "--quiet", "data/raw/esc10")
     params = yaml.safe_load((clone / "presets/smoke.yaml").read_text())

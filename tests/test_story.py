@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -16,6 +17,13 @@ from tests.smoke_reference import REFERENCE, complaints, read_run
 
 SYSTEMS = ["real", "codec", "reference", "experiment_a", "experiment_b", "floor"]
 METRICS = ["fad", "kad", "clap_score", "source_accuracy", "attribute_adherence"]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def reproduced(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the first run: each test goes on where the one before it ended."""
+    return shutil.copytree(reproduced, tmp_path_factory.mktemp("story") / "clone", symlinks=True)
 
 
 def test_first_run_leaves_every_result(reproduced: Path):

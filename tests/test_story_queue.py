@@ -30,6 +30,7 @@ from tests.mlflow_ui import mlflow_ui
 from tests.shell import sh, stages_run, wait_until
 
 EXPERIMENTS = {"long", "rate-1", "rate-2"}
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,6 @@ def queued(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(
         reproduced, folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db", "mlartifacts", ".cache")
     )
-    # The other story may have gone on in the clone: this one starts at its first run, without experiments.
-    sh(folder, "git", "reset", "--quiet", "--hard", ":/^First run")
-    sh(folder, "dvc", "exp", "remove", "--all-commits")
-    sh(folder, "dvc", "checkout")
     # DVC reads a revision's remote from that revision: one that is added later holds nothing of what ran before.
     sh(folder, "dvc", "remote", "add", "--quiet", "--default", "storage", str(folder.parent / "storage"))
     sh(folder, "git", "commit", "--all", "--quiet", "--message", "A remote")
