@@ -93,10 +93,10 @@ def test_a_file_is_fetched_whole_and_leaves_nothing_beside_it(server, tmp_path):
     file = published(tmp_path, f"{server}/whole")
     assert verified(file) == "missing"
     download(file)
-    assert file.place.read_bytes() == CONTENT
+    assert file.path.read_bytes() == CONTENT
     assert verified(file) == "here"
-    assert [path.name for path in file.place.parent.iterdir()] == ["x.bin"]
-    file.place.write_bytes(CONTENT[:-1])
+    assert [path.name for path in file.path.parent.iterdir()] == ["x.bin"]
+    file.path.write_bytes(CONTENT[:-1])
     assert verified(file) == "wrong"
 
 
@@ -104,27 +104,27 @@ def test_a_download_that_broke_off_is_resumed_where_it_stopped(server, tmp_path)
     file = published(tmp_path, f"{server}/short")
     with pytest.raises(ValueError, match="resumes"):
         download(file)
-    assert not file.place.exists()
+    assert not file.path.exists()
     download(file)
-    assert file.place.read_bytes() == CONTENT
+    assert file.path.read_bytes() == CONTENT
     assert Server.requests == [("/short", None), ("/short", f"bytes={len(CONTENT) // 2}-")]
 
 
 def test_a_server_without_ranges_starts_over_and_a_whole_partial_is_enough(server, tmp_path):
     for path, begun in (("/deaf", CONTENT[:1000]), ("/whole", CONTENT)):
         file = published(tmp_path, f"{server}{path}")
-        file.place.parent.mkdir(exist_ok=True)
-        (file.place.parent / ".x.bin.partial").write_bytes(begun)
+        file.path.parent.mkdir(exist_ok=True)
+        (file.path.parent / ".x.bin.partial").write_bytes(begun)
         download(file)
-        assert file.place.read_bytes() == CONTENT
-        file.place.unlink()
+        assert file.path.read_bytes() == CONTENT
+        file.path.unlink()
 
 
 def test_a_wrong_file_does_not_reach_its_place(server, tmp_path):
     file = published(tmp_path, f"{server}/whole", sha256="0" * 64)
     with pytest.raises(ValueError, match="not the file that is known"):
         download(file)
-    assert list(file.place.parent.iterdir()) == []
+    assert list(file.path.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", ["/none", "http://127.0.0.1:9/x"])

@@ -29,12 +29,12 @@ def main(arguments: argparse.Namespace) -> None:
     states = [verified(file) for file in files]
     print(table(files, states))
     if not arguments.list:
-        for place, file in enumerate(files):
-            if states[place] != "here" and file.page is None:
-                states[place] = fetched(file)
+        for number, file in enumerate(files):
+            if states[number] != "here" and file.page is None:
+                states[number] = fetched(file)
     left = [file for file, state in zip(files, states, strict=True) if state != "here"]
     for file in left:
-        print(f"\nPut by hand: {file.place}\n  from {file.source}\n  ({file.what}, {size(file)}, {file.licence})")
+        print(f"\nPut by hand: {file.path}\n  from {file.source}\n  ({file.what}, {size(file)}, {file.licence})")
     if left:
         raise ValueError(
             f"{len(left)} of {len(files)} files are missing or wrong: {', '.join(file.name for file in left)}"
@@ -48,7 +48,7 @@ def fetched(file: Published) -> str:
     try:
         download(file)
     except ValueError as error:
-        print(f"{file.place}: {error}")
+        print(f"{file.path}: {error}")
         return "missing"
     return "here"
 
@@ -58,7 +58,7 @@ def table(files: list[Published], states: list[str]) -> str:
     rows = [("file", "state", "size", "licence", "sha256", "source")]
     for file, state in zip(files, states, strict=True):
         checksum = file.sha256[:12] if file.sha256 else "none known"
-        rows.append((str(file.present() or file.place), state, size(file), file.licence, checksum, file.source))
+        rows.append((str(file.present() or file.path), state, size(file), file.licence, checksum, file.source))
     total = sum(file.megabytes for file in files) / 1000
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -43,10 +43,10 @@ class Embeddings:
     latents: Tensor
     empty_tokens: Tensor
 
-    def rows(self, places: Tensor) -> Embeddings:
-        """The rows at `places` `[B]` alone, in memory."""
-        parts = {name: tensor[places] for name, tensor in self.tensors().items() if name != EMPTY}
-        return Embeddings([self.ids[place] for place in places.tolist()], **parts, empty_tokens=self.empty_tokens)
+    def rows(self, indices: Tensor) -> Embeddings:
+        """The rows at `indices` `[B]` alone, in memory."""
+        parts = {name: tensor[indices] for name, tensor in self.tensors().items() if name != EMPTY}
+        return Embeddings([self.ids[index] for index in indices.tolist()], **parts, empty_tokens=self.empty_tokens)
 
     def to(self, device: str) -> Embeddings:
         """The same with its tensors on another device."""
@@ -61,37 +61,37 @@ def write_embeddings(path: Path, ids: Sequence[str], batches: Iterable[Batch]) -
     """Write a split as one safetensors file, a batch after the other, with the ids among its metadata.
 
     The bytes are those that `safetensors.torch.save_file` writes of the whole split, which it would want in memory:
-    the shapes follow from the first batch and the number of ids, so every row's place in the file is known.
+    the shapes follow from the first batch and the number of ids, so every row's offset is known.
     """
     with open(path, "wb") as file:
-        places: dict[str, int] = {}
+        offsets: dict[str, int] = {}
         done = 0
         for batch in batches:
             rows = {name: tensor for name, tensor in batch.items() if name != EMPTY}
-            if not places:
+            if not offsets:
                 shapes = {name: (len(ids), *tensor.shape[1:]) for name, tensor in rows.items()}
                 shapes[EMPTY] = tuple(batch[EMPTY].shape)
-                places = _write_header(file, {name: (shapes[name], batch[name].dtype) for name in batch}, ids)
-                _write_at(file, places[EMPTY], batch[EMPTY])
+                offsets = _write_header(file, {name: (shapes[name], batch[name].dtype) for name in batch}, ids)
+                _write_at(file, offsets[EMPTY], batch[EMPTY])
             for name, tensor in rows.items():
                 row_bytes = tensor[0].numel() * tensor.element_size()
-                _write_at(file, places[name] + done * row_bytes, tensor)
+                _write_at(file, offsets[name] + done * row_bytes, tensor)
             done += len(rows["text"])
     assert done == len(ids), f"{done} rows for {len(ids)} ids"
 
 
-def keep_rows(path: Path, places: Sequence[int], at_once: int = 32) -> None:
-    """Write a split's file anew with the rows at `places` alone."""
+def keep_rows(path: Path, indices: Sequence[int], at_once: int = 32) -> None:
+    """Write a split's file anew with the rows at `indices` alone."""
     with replacing(path) as temporary:
         whole = load_embeddings(path.stem, path.parent)
-        parts = (whole.rows(part) for part in torch.tensor(places).split(at_once))
-        write_embeddings(temporary, [whole.ids[place] for place in places], (part.tensors() for part in parts))
+        parts = (whole.rows(part) for part in torch.tensor(indices).split(at_once))
+        write_embeddings(temporary, [whole.ids[index] for index in indices], (part.tensors() for part in parts))
 
 
 def _write_header(
     file: BinaryIO, layout: dict[str, tuple[tuple[int, ...], dtype]], ids: Sequence[str]
 ) -> dict[str, int]:
-    """Write safetensors' header (its length in 8 bytes, then JSON filled up to 8 bytes); return each tensor's place."""
+    """Write safetensors' header (its length in 8 bytes, then JSON filled up to 8 bytes); return tensors' offsets."""
     header: dict[str, Any] = {"__metadata__": {"ids": json.dumps(ids)}}
     offsets: dict[str, int] = {}
     end = 0
@@ -105,8 +105,8 @@ def _write_header(
     return {name: 8 + len(text) + offset for name, offset in offsets.items()}
 
 
-def _write_at(file: BinaryIO, place: int, tensor: Tensor) -> None:
-    file.seek(place)
+def _write_at(file: BinaryIO, offset: int, tensor: Tensor) -> None:
+    file.seek(offset)
     file.write(tensor.contiguous().numpy().tobytes())
 
 

@@ -36,12 +36,12 @@ def open_file(path: str | Path) -> BinaryIO:
         return open(path, "rb")
     shard = path.parent
     status = shard.stat()
-    place = _members(shard, status.st_mtime_ns, status.st_size).get(path.name)
-    if place is None:
+    member = _members(shard, status.st_mtime_ns, status.st_size).get(path.name)
+    if member is None:
         raise FileNotFoundError(2, "not in its shard", str(path))
     with open(shard, "rb") as file:
-        file.seek(place[0])
-        return io.BytesIO(file.read(place[1]))
+        file.seek(member[0])
+        return io.BytesIO(file.read(member[1]))
 
 
 @lru_cache(maxsize=2)

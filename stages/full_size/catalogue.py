@@ -33,23 +33,23 @@ class Published:
     page: str | None = None
 
     @property
-    def place(self) -> Path:
+    def path(self) -> Path:
         """Where the stages look for the file."""
         return self.folder / self.name
 
     @property
     def source(self) -> str:
         """What a person opens to get the file."""
-        return self.page or self.url or f"https://huggingface.co/{self.repository}/resolve/main/{self.place.name}"
+        return self.page or self.url or f"https://huggingface.co/{self.repository}/resolve/main/{self.path.name}"
 
     def present(self) -> Path | None:
         """The file, or the one that does instead, where it is there."""
-        places = [self.folder / name for name in (self.name, *self.others)]
-        return next((path for path in places if path.is_file()), None)
+        paths = [self.folder / name for name in (self.name, *self.others)]
+        return next((path for path in paths if path.is_file()), None)
 
     def checksum(self, path: Path) -> str | None:
         """The SHA-256 that the file at `path`, this one or one that does instead, is known to have."""
-        known = {self.place: self.sha256} | {self.folder / name: value for name, value in self.others.items()}
+        known = {self.path: self.sha256} | {self.folder / name: value for name, value in self.others.items()}
         return known[path]
 
 
@@ -69,7 +69,7 @@ def needed(params: Params) -> list[Published]:
         for reader in entry.pop("read_by"):
             if reader in folders:
                 file = Published(Path(folders[reader]), **entry)
-                found[file.place] = file
+                found[file.path] = file
     return list(found.values())
 
 

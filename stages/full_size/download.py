@@ -16,26 +16,26 @@ TIMEOUT_SECONDS = 30
 
 
 def download(file: Published) -> None:
-    """Fetch the file to its place.
+    """Fetch the file to its path.
 
     Raises ValueError, in one line, without a network, for an answer that is no success, and for a wrong checksum.
     """
-    file.place.parent.mkdir(parents=True, exist_ok=True)
+    file.path.parent.mkdir(parents=True, exist_ok=True)
     if file.repository is not None:
         _from_hub(file)
     elif file.url is not None:
         _from_url(file, file.url)
     else:
-        raise ValueError(f"{file.place}: comes by hand only, from {file.page}")
+        raise ValueError(f"{file.path}: comes by hand only, from {file.page}")
 
 
 def _from_hub(file: Published) -> None:
     """By huggingface_hub, which resumes on its own and respects HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE."""
     from huggingface_hub import hf_hub_download
 
-    folder = file.place.with_name(f".{file.place.name}.partial")
+    folder = file.path.with_name(f".{file.path.name}.partial")
     try:
-        path = Path(hf_hub_download(str(file.repository), file.place.name, local_dir=folder))
+        path = Path(hf_hub_download(str(file.repository), file.path.name, local_dir=folder))
     except Exception as error:
         raise ValueError(f"{file.source}: cannot be fetched ({_reason(error)})") from None
     _into_place(file, path)
@@ -43,7 +43,7 @@ def _from_hub(file: Published) -> None:
 
 
 def _from_url(file: Published, url: str) -> None:
-    partial = file.place.with_name(f".{file.place.name}.partial")
+    partial = file.path.with_name(f".{file.path.name}.partial")
     begun = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={begun}-"} if begun else {})  # noqa: S310
     try:
@@ -54,7 +54,7 @@ def _from_url(file: Published, url: str) -> None:
             with open(partial, "ab" if resumed else "wb") as out:
                 pieces = iter(lambda: answer.read(PIECE), b"")
                 start = begun // PIECE if resumed else 0
-                for piece in progress(pieces, file.place.name, total=-(-total // PIECE), initial=start):
+                for piece in progress(pieces, file.path.name, total=-(-total // PIECE), initial=start):
                     out.write(piece)
     except urllib.error.HTTPError as error:
         if error.code != 416:
@@ -76,7 +76,7 @@ def _into_place(file: Published, path: Path) -> None:
         raise ValueError(
             f"{file.source}: not the file that is known (SHA-256 {file.sha256[:12]}...); removed, try again"
         )
-    os.replace(path, file.place)
+    os.replace(path, file.path)
 
 
 def _reason(error: Exception) -> str:

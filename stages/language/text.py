@@ -1,7 +1,7 @@
 """Text checks: what a word is, when two words are the same word, and what is wrong with a pair of parts.
 
-The seed asks for a visual part and a text part of 3-7 words each with zero overlap. Overlap is counted on lemmas
-(simplemma, whose English dictionary ships in its package) after the stop words are taken out.
+The original description asks for a visual part and a text part of 3-7 words each with zero overlap. Overlap is counted
+on lemmas (simplemma, whose English dictionary ships in its package) after the stop words are taken out.
 """
 
 from __future__ import annotations

@@ -66,10 +66,10 @@ def build_optimizer(
         from bitsandbytes.optim import AdamW8bit
     except ImportError:
         raise ValueError('optimizer: adamw_8bit needs bitsandbytes; `pip install -e ".[gpu]"`, or take adamw') from None
-    place = parameters[0].device.type
-    if place not in ("cuda", "cpu"):
+    kind = parameters[0].device.type
+    if kind not in ("cuda", "cpu"):
         raise ValueError(
-            f"optimizer: adamw_8bit does not run on {place}; set BIND_AN_AUDIO_DEVICE to cuda or cpu, or take adamw"
+            f"optimizer: adamw_8bit does not run on {kind}; set BIND_AN_AUDIO_DEVICE to cuda or cpu, or take adamw"
         )
     eight_bit: torch.optim.Optimizer = AdamW8bit(parameters, lr=learning_rate, weight_decay=weight_decay)
     return eight_bit
