@@ -12,7 +12,11 @@ from dvc.repo import Repo
 from stages.commands.deps import CHANGE_NO_OUTPUT, NO_DATA
 
 ROOT = Path(__file__).parent.parent
-NO_STAGE_IMPORTS = ("stages/commands/", "stages/full_size/")
+# What people run, and the pages of two commands.
+NO_STAGE_IMPORTS = (
+    *("stages/commands/", "stages/full_size/", "stages/inference/"),
+    *("stages/report/contact_sheet.", "stages/report/dvc_plots."),
+)
 
 
 @pytest.fixture(scope="module")
