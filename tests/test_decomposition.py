@@ -107,6 +107,51 @@ def test_added_words_follow_from_the_definition_and_are_named():
 
 
 @pytest.mark.parametrize(
+    ("caption", "visual_part", "text_part"),
+    [
+        ("A rooster crows loudly", "a feathered rooster", "shrill crows loudly"),
+        ("A crow caws harshly", "a feathered crow", "hoarse caws harshly"),
+        ("A bird chirps continuously", "a feathered bird", "high chirps continuously"),
+        ("A bell tolls quickly", "a hollow bell", "uniform tolls quickly"),
+        ("A man shouts quietly", "a grown man", "vocal shouts quietly"),
+        ("A woolly sheep bleats softly", "a woolly sheep", "wavering bleats softly"),
+    ],
+)
+def test_nothing_is_added_that_the_caption_says_or_denies(caption, visual_part, text_part):
+    found = decompose(caption, 3, 7)
+    assert (found.visual_part, found.text_part) == (visual_part, text_part)
+
+
+MANNERS = {
+    "loudly": {"loud", "soft", "quiet", "light", "gentle", "feeble"},
+    "quietly": {"loud", "soft", "quiet", "light"},
+    "softly": {"loud", "soft", "harsh", "hard", "gentle", "heavy", "violent", "forceful"},
+    "gently": {"loud", "soft", "harsh", "hard", "gentle", "heavy", "violent", "forceful"},
+    "harshly": {"harsh", "soft", "gentle"},
+    "continuously": {"short", "continuous", "sudden"},
+    "briefly": {"short", "long", "prolonged", "continuous"},
+    "slowly": {"slow", "fast", "quick", "rapid"},
+    "quickly": {"slow", "fast", "quick", "rapid"},
+}
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_no_verb_of_the_lexicon_gets_a_word_that_its_adverb_repeats_or_contradicts(manner):
+    verbs = [word for word, classes in _lexicon().items() if classes.get("sound")]
+    assert len(verbs) > 150
+    for verb in verbs:
+        added = set(decompose(f"A dog {verb}s {manner}", 3, 7).added)
+        assert not added & MANNERS[manner], f"{verb}s {manner}: {added}"
+
+
+@pytest.mark.parametrize(
+    "caption", ["Young man speaking and laughing loudly", "Adult female speaking and laughing loudly"]
+)
+def test_what_is_said_of_a_thing_is_neither_repeated_nor_contradicted(caption):
+    assert "grown" not in decompose(caption, 3, 7).added
+
+
+@pytest.mark.parametrize(
     ("caption", "reason"),
     [
         ("", "caption_empty"),

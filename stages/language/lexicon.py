@@ -48,6 +48,23 @@ def foreign_words() -> frozenset[str]:
     return word_list("foreign.wordlist")
 
 
+@cache
+def bases(word: str) -> frozenset[str]:
+    """A describing word and what may be the adjective under it: "softly" -> "soft", "gently" -> "gentle"."""
+    stem = word.removesuffix("ly")
+    return frozenset({word} if stem == word else {word, stem, f"{stem}le", f"{stem[:-1]}y"})
+
+
+@cache
+def rivals(word: str) -> frozenset[str]:
+    """A describing word and those that repeat or contradict it, as loud and quiet do.
+
+    Each line of `dimensions.wordlist` holds what lies on one dimension.
+    """
+    lines = (line.split() for line in (HERE / "dimensions.wordlist").read_text(encoding="utf-8").splitlines())
+    return bases(word).union(*(line for line in lines if bases(word) & set(line)))
+
+
 def word_list(name: str) -> frozenset[str]:
     """Read the words of a file of this folder."""
     return frozenset((HERE / name).read_text(encoding="utf-8").split())

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
-from stages.language.lexicon import function_class
+from stages.language.lexicon import bases, function_class, rivals
 from stages.language.sides import JOINING, assign_sides
 from stages.language.tagging import DETERMINERS, NOTHING, Token, neighbours
 from stages.language.text import content_lemmas, is_english, text_problems, words
@@ -61,8 +62,9 @@ def decompose(caption: str, min_words: int, max_words: int) -> Decomposition:
         return _failed("nothing_heard")
     seen, heard = _shift(tokens, seen, heard, min_words)
     taken = content_lemmas(caption)
-    seen, added = _filled(_shortened(seen, max_words, _visual_rank), min_words, max_words, taken)
-    heard, more = _filled(_shortened(heard, max_words, _text_rank), min_words, max_words, taken)
+    said = _said(tokens)
+    seen, added = _filled(_shortened(seen, max_words, _visual_rank), min_words, max_words, taken, said)
+    heard, more = _filled(_shortened(heard, max_words, _text_rank), min_words, max_words, taken, said)
     visual_part, text_part = _joined(seen, ","), _joined(heard, "")
     problems = text_problems(visual_part, text_part, min_words, max_words)
     if problems:
@@ -160,15 +162,35 @@ def _repeats(side: Side, index: int) -> bool:
     return bool(own) and own <= _lemmas(side[:index])
 
 
-def _filled(side: Side, min_words: int, max_words: int, taken: set[str]) -> tuple[Side, list[str]]:
-    """Add entailed words, the most telling first, until there are `min_words`; nothing if they do not suffice."""
+def _said(tokens: Side) -> dict[int, set[str]]:
+    """What is said of each word, by position: of a seen one in its noun phrase, of others up to a word of order."""
+    clauses = list(accumulate(token.kind == "order" for token in tokens))
+    return {
+        token.position: {
+            base
+            for other, clause in zip(tokens, clauses, strict=True)
+            if (other.phrase == token.phrase if token.side == "seen" else clause == clauses[token.position])
+            for base in bases(other.text)
+        }
+        for token in tokens
+        if token.entails
+    }
+
+
+def _filled(
+    side: Side, min_words: int, max_words: int, taken: set[str], said: dict[int, set[str]]
+) -> tuple[Side, list[str]]:
+    """Add entailed words, the most telling first, until there are `min_words`; nothing if they do not suffice.
+
+    None of them repeats or contradicts what the caption says itself, as "loud crows loudly" would.
+    """
     filled = list(side)
     added: list[str] = []
     for token in side:
         need = min_words - _count(filled)
         suffix = token.entails.startswith("~")
         options = [word for word in token.entails.replace("~", "").split() if not content_lemmas(word) & taken]
-        options = [word for word in options if word not in added]
+        options = [word for word in options if word not in added and not rivals(word) & said[token.position]]
         if need <= 0 or not options:
             continue
         chosen = options[-need:] if suffix else options[:need]

@@ -196,8 +196,9 @@ def _unknown_kind(token: Token, before: Token, after: Token) -> str:
     text = token.text
     if text.isdigit():
         return "determiner"
+    describes = before.kind in DETERMINERS | ADJECTIVES and not after.comma and set(after.classes) & NOUNS
     if text.endswith("ly") and len(text) > 4:
-        return "adverb"
+        return "either_adjective" if describes and not after.text.endswith(("ing", "ed")) else "adverb"
     if text.endswith("ing") and len(text) > 5:
         return "action"
     if text.endswith("ed") and len(text) > 4:
