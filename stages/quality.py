@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from stages.corpus.clips import NEEDED
 from stages.formats.files import iterate_jsonl, jsonl_line, replacing_folder, write_json
 from stages.imagery.checks import PerceptualHashes, image_problems
 from stages.imagery.image_folder import image_paths
@@ -32,6 +33,7 @@ def main() -> None:
     """Check every pair, refuse to go on where too many fail, write what passed and what did not."""
     params = load_params().quality
     counts, reasons_counted = Counter[str](), Counter[str]()
+    given, kept = Counter[str](), Counter[str]()
     seen = PerceptualHashes(params.near_duplicate_bits)
     with replacing_folder(OUTPUT) as folder:
         with (
@@ -44,15 +46,18 @@ def main() -> None:
                 if not reasons and image and params.near_duplicate_bits and seen.add(image):
                     reasons = ["image_near_duplicate"]
                 counts["pairs"] += 1
+                given[pair["split"]] += 1
                 if reasons:
                     counts["rejected"] += 1
                     reasons_counted.update(reasons)
                     rejected.write(jsonl_line({**row, "reasons": reasons}))
                 else:
                     counts["accepted"] += 1
+                    kept[pair["split"]] += 1
                     counts["with_added"] += bool(pair["added"])
                     accepted.write(jsonl_line({**row, "image": image}))
         check_reject_rate(counts["rejected"], counts["pairs"], reasons_counted, params.max_reject_rate)
+        check_splits(given, kept, reasons_counted)
     metrics: dict[str, float] = {
         "pairs": counts["pairs"],
         "accepted": counts["accepted"],
@@ -116,6 +121,17 @@ def check_reject_rate(rejected: int, pairs: int, reasons: Counter[str], max_reje
             f"quality.max_reject_rate={max_reject_rate:g}: {rate:.1%} of {pairs} pairs were rejected ({common}); "
             "mend the captions or images, or raise the limit"
         )
+
+
+def check_splits(given: Counter[str], kept: Counter[str], reasons: Counter[str]) -> None:
+    """Raise ValueError where too few of a split's pairs are left for the stages that train and evaluate."""
+    for split, needed in NEEDED.items():
+        if kept[split] < needed <= given[split]:
+            common = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(5))
+            raise ValueError(
+                f"{DECOMPOSED}: {kept[split]} of {given[split]} {split} pairs are left, where later stages "
+                f"need {needed} (rejected: {common}); mend their captions or images, or raise prepare.clips"
+            )
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ def test_every_parameter_file_validates(file):
         ("judges.clap_embeding_dim", 3, ["judges.clap_embeding_dim: unknown key", "did you mean clap_embedding_dim?"]),
         ("judges", None, ["judges"]),
         ("backbone.ema_decoy", 0.5, ["backbone.ema_decoy: unknown key", "did you mean ema_decay?"]),
+        ("sample.captions", 2, ["sample:", "captions=2", "need 3"]),
         ("sample.guidance_scale", 0.5, ["sample.guidance_scale:", "0.5"]),
     ],
 )

@@ -124,6 +124,15 @@ def test_too_many_rejects_end_the_stage_and_leave_what_was_there(workspace):
     assert not list(workspace.glob("**/*.partial"))
 
 
+def test_a_split_of_which_too_few_pairs_are_left_ends_the_stage_before_anything_is_trained(workspace):
+    pairs = [pair(number) for number in range(6)]
+    pairs += [pair(6 + number, split="test", **({"text_part": "rings"} if number > 1 else {})) for number in range(4)]
+    lay_out(workspace, pairs, max_reject_rate=0.9)
+    with pytest.raises(ValueError, match=r"2 of 4 test pairs are left, where later stages need 3 .*prepare\.clips"):
+        main()
+    assert not Path("data/quality").exists()
+
+
 def test_a_reject_rate_at_the_limit_passes():
     check_reject_rate(3, 10, Counter(nothing_seen=3), 0.3)
     with pytest.raises(ValueError, match=r"40\.0% of 10"):
@@ -204,7 +213,8 @@ def test_swear_words_are_found_in_any_inflection(text, found):
 
 
 def test_swearing_is_rejected_by_option(workspace):
-    lay_out(workspace, [pair(0), pair(1, text_part="damn loud ringing")], max_reject_rate=0.9)
+    pairs = [pair(0), pair(1, text_part="damn loud ringing"), pair(2)]
+    lay_out(workspace, pairs, max_reject_rate=0.9)
     main()
     assert read_jsonl("data/quality/rejected.jsonl") == []
     set_quality(workspace, profanity="reject")

@@ -31,7 +31,7 @@ def long_file(path, rate, channels, seconds):
 
 
 # 6 minutes of 48 kHz stereo took 2.7 GB, a second of 44,099 Hz took 17 GB.
-@pytest.mark.parametrize(("rate", "channels", "seconds"), [(48_000, 2, 360), (44_099, 1, 2), (200, 1, 20_000)])
+@pytest.mark.parametrize(("rate", "channels", "seconds"), [(48_000, 2, 360), (44_099, 1, 2), (200, 1, 2_000)])
 def test_memory_depends_neither_on_length_nor_on_rate(tmp_path, rate, channels, seconds):
     long_file(tmp_path / "long.wav", rate, channels, seconds)
     command = [sys.executable, "-c", PEAK, str(tmp_path / "long.wav")]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from stages.formats.files import iterate_jsonl, read_jsonl
+from stages.formats.files import iterate_jsonl
 from stages.formats.shards import open_file
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ QUALITY = Path("data/quality")
 SEEN_ATTRIBUTES = ("size", "material", "scene")
 SPLITS = ("train", "valid", "test")
 FOUNDATION = "foundation"
+NEEDED = {"train": 2, "valid": 1, "test": 3}  # distances are of two clips, their intervals of three captions
 
 Row = dict[str, Any]
 Item = TypeVar("Item")
@@ -27,9 +28,10 @@ def accepted_clips(split: str | None = None) -> list[Row]:
 
     Raises ValueError where a split holds nothing.
     """
-    pairs = accepted_pairs(split)
-    corpus = {row["id"]: row for row in read_jsonl(CORPUS / "metadata.jsonl")}
-    return [corpus[pair["id"]] | pair for pair in pairs]
+    rows = list(iterate_accepted_clips(split))
+    if not rows:
+        raise ValueError(nothing_accepted(split))
+    return rows
 
 
 def foundation_split() -> str:
@@ -38,7 +40,7 @@ def foundation_split() -> str:
     return FOUNDATION if any(pair["split"] == FOUNDATION for pair in pairs) else "train"
 
 
-def iterate_accepted_clips(split: str) -> Iterator[Row]:
+def iterate_accepted_clips(split: str | None) -> Iterator[Row]:
     """The rows of `accepted_clips`, one at a time: both files are sorted by id, and read side by side."""
     corpus = iterate_jsonl(CORPUS / "metadata.jsonl")
     for pair in iterate_jsonl(QUALITY / "accepted.jsonl"):
@@ -47,7 +49,7 @@ def iterate_accepted_clips(split: str) -> Iterator[Row]:
             raise ValueError(
                 f"{CORPUS}/metadata.jsonl: {pair['id']} is missing or out of order; run `dvc repro quality`"
             )
-        if pair["split"] == split:
+        if split in (None, pair["split"]):
             yield clip | pair
 
 
@@ -75,11 +77,15 @@ def read_waveforms(rows: Sequence[Row]) -> Tensor:
     import soundfile
     import torch
 
-    waveforms = []
-    for row in rows:
+    waveforms: Tensor | None = None
+    for place, row in enumerate(rows):
         with open_file(CORPUS / row["file_name"]) as file:
-            waveforms.append(torch.from_numpy(soundfile.read(file, dtype="float32")[0]))
-    return torch.stack(waveforms)
+            wave = torch.from_numpy(soundfile.read(file, dtype="float32")[0])
+        # Filled in place: a list that is stacked afterwards would hold everything twice.
+        waveforms = torch.empty(len(rows), len(wave)) if waveforms is None else waveforms
+        waveforms[place] = wave
+    assert waveforms is not None, "no rows to read"
+    return waveforms
 
 
 def spread(rows: Sequence[Item], wanted: int) -> list[Item]:

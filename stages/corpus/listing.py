@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from stages.corpus.clips import NEEDED
 from stages.corpus.signals import generator
 from stages.params.data import Prepare
 
@@ -25,7 +26,6 @@ SPLITS = {
     **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-NEEDED = {"train": 2, "valid": 1, "test": 3}  # distances are of two clips, intervals of three
 LONGEST_ID = 120  # file names are made of ids and end at 255 bytes
 Row = dict[str, Any]
 Rejected = dict[str, str]

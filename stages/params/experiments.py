@@ -100,6 +100,12 @@ class Sample(Section):
     clips_per_caption_unguided: Count
     captions: Annotated[int, Field(ge=0)]
 
+    @model_validator(mode="after")
+    def _enough(self) -> Sample:
+        if self.captions in (1, 2):
+            raise ValueError(f"captions={self.captions}: evaluate's intervals need 3; take 0 (all), 3 or more")
+        return self
+
 
 class Evaluate(Section):
     """`evaluate`: bootstrap and what the listening page shows."""
