@@ -73,7 +73,10 @@ def test_noise_of_one_kind_obeys_about_as_often_as_chance(clips, thresholds):
 
 
 def test_a_blurred_clip_is_still_measured(clips, thresholds):
-    """Blur as a small codec does: magnitudes smeared over five frames and five bins, all phases lost."""
+    """Blur as a small codec does: magnitudes smeared over five frames and five bins, all phases lost.
+
+    Frames of random phases add up to 8 dB less, which is no codec's doing: the clip gets its energy back.
+    """
 
     def blurred(row, wave):
         import torch
@@ -82,11 +85,12 @@ def test_a_blurred_clip_is_still_measured(clips, thresholds):
         spectrum = torch.stft(torch.from_numpy(wave).float(), 1024, 256, window=window, return_complex=True)
         smeared = torch.nn.functional.avg_pool2d(spectrum.abs()[None, None], 5, 1, 2, count_include_pad=False)[0, 0]
         phase = torch.from_numpy(generator(row["id"]).uniform(-np.pi, np.pi, smeared.shape)).float()
-        return row, torch.istft(torch.polar(smeared, phase), 1024, 256, window=window, length=len(wave)).numpy()
+        smooth = torch.istft(torch.polar(smeared, phase), 1024, 256, window=window, length=len(wave)).numpy()
+        return row, smooth * np.std(wave) / np.std(smooth)
 
     scores = held_out_scores(clips, thresholds, blurred)
-    assert np.mean(list(scores.values())) >= 0.85, scores
-    assert min(scores.values()) >= 0.7, scores
+    assert np.mean(list(scores.values())) >= 0.9, scores
+    assert min(scores.values()) >= 0.8, scores
 
 
 def test_only_what_is_named_and_measurable_is_judged(clips, thresholds):

@@ -60,7 +60,7 @@ LOUDNESS = {"quiet": -33.0, "": -25.0, "loud": -17.0}
 ENVELOPE_RAMP = {"steady": 0.0, "": 0.0, "fading": -20.0, "growing": 20.0}
 COUNTS = {"once": 1, "twice": 2, "three": 3}
 HEARD = {"pace": ["slow", "fast"], "loudness": ["quiet", "loud"], "envelope": ["steady", "fading", "growing"]}
-ROOM_TONE = -52.0  # dBFS of the noise that every recording has: nothing real falls into digital silence
+ROOM_TONE = -60.0  # dBFS of the noise that every recording has: nothing real falls into digital silence
 TAKES = 4
 CLEAR_OCTAVES = 0.8
 

@@ -125,14 +125,16 @@ def cricket(draw: Draw, rng: np.random.Generator) -> Waveform:
 
 
 def clock(draw: Draw, rng: np.random.Generator) -> Waveform:
-    """Tick and tock: two dry resonances of the case, struck in turn."""
+    """Tick and tock, struck in turn: short rings of the case, the tock a fifth below the tick.
+
+    They ring for some frames of a mel, because a click that is shorter than one does not pass a small codec.
+    """
 
     def event(number: int) -> Waveform:
-        tilt = 1.0 if number % 2 == 0 else 0.86
-        frequencies = np.array([1500.0, 2350.0, 3900.0]) * draw.pitch * tilt
-        amplitudes = np.array([1.0, 0.7, 0.5]) * draw.brightness ** np.arange(3)
-        tick = partials(frequencies, amplitudes, np.array([0.014, 0.01, 0.006]) * draw.ring**0.7, _length(0.12))
-        tick[:160] += shaped_noise(rng, 160, band(2500 * draw.pitch, 0.8)) * pulse(160, 0.0005, 0.002)
+        frequencies = np.array([2100.0, 2250.0, 3300.0, 3500.0]) * draw.pitch * (1.0, 0.67)[number % 2]
+        amplitudes = np.array([1.0, 0.8, 0.5, 0.4]) * draw.brightness ** np.arange(4)
+        tick = partials(frequencies, amplitudes, np.array([0.08, 0.07, 0.05, 0.045]) * draw.ring**0.6, _length(0.35))
+        tick[:160] += 0.5 * shaped_noise(rng, 160, band(2500 * draw.pitch, 0.8)) * pulse(160, 0.0005, 0.002)
         return tick
 
     return _repeated(draw, rng, event)
@@ -215,12 +217,17 @@ def fire(draw: Draw, rng: np.random.Generator) -> Waveform:
 
 
 def engine(draw: Draw, rng: np.random.Generator) -> Waveform:
-    """Firing strokes at a low pitch with many harmonics; the throttle opens at every onset."""
+    """A rumble of low harmonics under the whine of the gears; the throttle opens at every onset and both rise.
+
+    The whine tells it from surf and wind once a codec has blurred the harmonics into noise.
+    """
     throttle = swells(draw.times, draw.samples, 0.35 / draw.rate, 0.5 / draw.rate)
-    pitch = 62 * draw.pitch * (1 + 0.25 * throttle)
-    tone = harmonics(pitch, band(230 * draw.pitch * (1 + 0.1 * draw.timbre), 1.1), 30)
-    exhaust = shaped_noise(rng, draw.samples, band(300 * draw.pitch, 0.8))
-    return (0.15 + 0.85 * throttle) * (tone + 0.5 * exhaust)
+    pitch = 75 * draw.pitch * (1 + 0.25 * throttle)
+    tone = harmonics(pitch, band(230 * draw.pitch * (1 + 0.1 * draw.timbre), 0.8), 24)
+    exhaust = shaped_noise(rng, draw.samples, band(260 * draw.pitch, 0.5))
+    gears = 1500 * draw.pitch * (1 + 0.03 * draw.timbre) * (1 + 0.25 * throttle)
+    whine = harmonics(gears, lambda f: np.where(f < 1.5 * gears, 0.5, 0.25), 2)
+    return (0.2 + 0.8 * throttle) * (tone + 0.4 * exhaust + whine)
 
 
 def siren(draw: Draw, rng: np.random.Generator) -> Waveform:
@@ -232,16 +239,14 @@ def siren(draw: Draw, rng: np.random.Generator) -> Waveform:
 
 
 def train(draw: Draw, rng: np.random.Generator) -> Waveform:
-    """A steam train: puffs of noise over a held three-note whistle."""
+    """A steam train: sharp puffs of hissing steam over a held three-note whistle, well below them."""
     length = min(0.3, 0.75 / draw.rate)
 
     def event(_: int) -> Waveform:
         samples = _length(length)
-        puff = shaped_noise(rng, samples, band(520 * draw.pitch, 0.7))
-        gain: Waveform = np.sin(np.pi * np.linspace(0, 1, samples) ** 0.5)
-        return puff * gain
+        return shaped_noise(rng, samples, band(2600 * draw.pitch, 0.6)) * pulse(samples, 0.012, 0.3 * length)
 
-    chord = np.array([1.0, 1.19, 1.5]) * 640 * draw.pitch * (1 + 0.03 * draw.timbre)
+    chord = np.array([1.0, 1.26, 1.5]) * 520 * draw.pitch * (1 + 0.03 * draw.timbre)
     whistle = partials(chord, np.ones(3), np.full(3, 1e3), draw.samples)
     return _repeated(draw, rng, event) + 0.13 * whistle
 
