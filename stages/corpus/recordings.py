@@ -13,6 +13,7 @@ from stages.corpus.signals import Waveform
 from stages.formats.audio import SAMPLE_RATE
 
 SHORTEST_SECONDS = 0.5
+LOWEST_RATE = 1000  # Hz; below it there is no sound to speak of, and a minute's samples last for hours
 SILENCE = 1e-4
 FULL_SCALE = 4.0  # a float sample above it is no overshoot: the file holds integers, which mean another level
 CANCELLED = 0.1  # of the loudest channel's energy: a mean that keeps less is one of channels in antiphase
@@ -41,8 +42,8 @@ def load_clip(path: Path, samples: int) -> Waveform:
         scaled down.
 
     Raises:
-        UnusableClipError: missing, unreadable, empty, not_finite, out_of_range, too_short (below half a second) or
-            silent.
+        UnusableClipError: missing, unreadable, empty, sample_rate (below 1 kHz), not_finite, out_of_range, too_short
+            (below half a second) or silent.
     """
     import soundfile
 
@@ -52,7 +53,7 @@ def load_clip(path: Path, samples: int) -> Waveform:
         clip = loudest_window(_resampled(path), samples)
     # A `.raw` file tells no rate: soundfile says so with a TypeError.
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise UnusableClipError("unreadable", f"{type(error).__name__}: {path.suffix} read by libsndfile") from None
+        raise UnusableClipError("unreadable", getattr(error, "error_string", type(error).__name__)) from None
     peak = float(np.max(np.abs(clip)))
     if peak < SILENCE:
         raise UnusableClipError("silent", f"no sample above {SILENCE}")
@@ -82,7 +83,7 @@ def _resampled(path: Path) -> Iterator[Waveform]:
     import soxr
 
     info = soundfile.info(path)
-    _check_length(info.frames, info.samplerate)
+    _check_header(info.frames, info.samplerate)
     mix = _mix(path, info.channels)
     if info.samplerate == SAMPLE_RATE:
         yield from (block @ mix for block in _blocks(path))
@@ -123,11 +124,13 @@ def _blocks(path: Path) -> Iterator[Channels]:
             if peak > FULL_SCALE:
                 raise UnusableClipError("out_of_range", f"a float sample of {peak:g}: scale the file to [-1, 1]")
             yield block
-        _check_length(frames, file.samplerate)
+        _check_header(frames, file.samplerate)
 
 
-def _check_length(frames: int, rate: int) -> None:
+def _check_header(frames: int, rate: int) -> None:
     if not frames:
         raise UnusableClipError("empty", "no samples")
+    if rate < LOWEST_RATE:
+        raise UnusableClipError("sample_rate", f"{rate} Hz, needs {LOWEST_RATE}; is the file's header right?")
     if frames < SHORTEST_SECONDS * rate:
         raise UnusableClipError("too_short", f"{frames / rate:.3f} s, needs {SHORTEST_SECONDS} s")
