@@ -61,7 +61,7 @@ def main() -> None:
             shown = progress(islice(embedded, count), f"embed {split}", count)
             write_embeddings(folder / f"{split}.safetensors", ids[split], without_scores(shown, scores))
             found = agreement_rows(ids[split], split, scores, params)
-            kept = [place for place, row in enumerate(found) if not row["left_out"]]
+            kept = [index for index, row in enumerate(found) if not row["left_out"]]
             if not kept:
                 raise ValueError(
                     f"embed.min_image_text_agreement={params.min_image_text_agreement:g} and "

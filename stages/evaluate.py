@@ -130,9 +130,9 @@ def write_page(params: Params, systems: dict[str, SystemClips], metrics: dict[st
             visual_part=row["visual_part"],
             text_part=row["text_part"],
             image=Path(row["image"]),
-            clips={name: waveforms[place] for name, waveforms in clips.items()},
+            clips={name: waveforms[index] for name, waveforms in clips.items()},
         )
-        for place, row in enumerate(rows)
+        for index, row in enumerate(rows)
     ]
     notes = ["Every system starts a take from the same noise; shown is the first take of each."]
     accuracy = read_json("metrics/judges.json").get("source_accuracy")
@@ -153,8 +153,8 @@ def write_page(params: Params, systems: dict[str, SystemClips], metrics: dict[st
 
 def first_takes(system: SystemClips, ids: list[str]) -> torch.Tensor:
     """Waveforms `[len(ids), samples]` of take 0."""
-    places = {row["id"]: place for place, row in enumerate(system.rows) if system.takes[place] == 0}
-    return system.waveforms[[places[name] for name in ids]]
+    indices = {row["id"]: index for index, row in enumerate(system.rows) if system.takes[index] == 0}
+    return system.waveforms[[indices[name] for name in ids]]
 
 
 if __name__ == "__main__":

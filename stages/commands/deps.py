@@ -80,11 +80,13 @@ def in_step(text: str, root: Path = Path(".")) -> tuple[str, list[str]]:
 
 def _replace(lines: list[str], listed: Any, wanted: Sequence[str]) -> None:
     """Let the lines of a YAML list hold `wanted`; a line that is kept takes its comment along."""
-    places = [listed.lc.item(number) for number in range(len(listed))]
-    kept = {name: lines[row] for name, (row, _) in zip(listed, places, strict=True)}
-    indent = " " * (places[0][1] - 2)
-    first, last = places[0][0], places[-1][0]
-    between = [line for row, line in enumerate(lines[first : last + 1], first) if row not in {row for row, _ in places}]
+    positions = [listed.lc.item(number) for number in range(len(listed))]
+    kept = {name: lines[row] for name, (row, _) in zip(listed, positions, strict=True)}
+    indent = " " * (positions[0][1] - 2)
+    first, last = positions[0][0], positions[-1][0]
+    between = [
+        line for row, line in enumerate(lines[first : last + 1], first) if row not in {row for row, _ in positions}
+    ]
     lines[first : last + 1] = [*between, *(kept.get(name, f"{indent}- {name}\n") for name in wanted)]
 
 

@@ -18,7 +18,7 @@ LISTENING_PAGE = Path("metrics/listening/index.html")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how the table is laid out; what is shown lies at fixed places."""
+    """Declare how the table is laid out."""
     parser.add_argument("--markdown", action="store_true", help="print the table alone, as Markdown")
 
 

@@ -29,9 +29,9 @@ def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], **dra
     result: dict[str, Any] = {}
     for metric in second.values:
         a, b = first.values[metric], second.values[metric]
-        known = [place for place in range(len(a)) if a[place] == a[place] and b[place] == b[place]]
-        groups = [first.rows[place]["id"] for place in known]
-        difference = paired_difference([b[place] for place in known], [a[place] for place in known], groups, **draw)
+        known = [index for index in range(len(a)) if a[index] == a[index] and b[index] == b[index]]
+        groups = [first.rows[index]["id"] for index in known]
+        difference = paired_difference([b[index] for index in known], [a[index] for index in known], groups, **draw)
         for name, value in zip(("", "_low", "_high"), difference, strict=True):
             result[f"b_minus_a_{metric}{name}"] = None if value is None else round(value, 4)
     for axis in ("updates", "teraflops"):

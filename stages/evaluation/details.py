@@ -49,13 +49,13 @@ def confusion_rows(clips: SystemClips, scorers: Scorers) -> list[dict[str, str]]
     """
     if scorers.classifier is None:
         return []
-    single = [place for place, row in enumerate(clips.rows) if len(row["sources"]) == 1]
+    single = [index for index, row in enumerate(clips.rows) if len(row["sources"]) == 1]
     rows = []
     for start in range(0, len(single), BATCH):
-        places = single[start : start + BATCH]
-        heard = scorers.classifier(judge_mels(clips.waveforms[places])).argmax(dim=1).tolist()
+        indices = single[start : start + BATCH]
+        heard = scorers.classifier(judge_mels(clips.waveforms[indices])).argmax(dim=1).tolist()
         rows += [
-            {"actual": clips.rows[place]["sources"][0], "predicted": scorers.sources[source]}
-            for place, source in zip(places, heard, strict=True)
+            {"actual": clips.rows[index]["sources"][0], "predicted": scorers.sources[source]}
+            for index, source in zip(indices, heard, strict=True)
         ]
     return sorted(rows, key=lambda row: (row["actual"], row["predicted"]))

@@ -78,17 +78,17 @@ def probe_attributes(
     train_values, test_values = ([_values(row) for row in rows] for rows in (train_rows, test_rows))
     scores = {}
     for name in sorted({name for values in train_values for name in values}):
-        train_places, test_places = (
-            [place for place, one in enumerate(values) if name in one] for values in (train_values, test_values)
+        train_indices, test_indices = (
+            [index for index, one in enumerate(values) if name in one] for values in (train_values, test_values)
         )
-        train_y = [train_values[place][name] for place in train_places]
-        test_y = [test_values[place][name] for place in test_places]
+        train_y = [train_values[index][name] for index in train_indices]
+        test_y = [test_values[index][name] for index in test_indices]
         if any(len(classes) < minimum or len(set(classes)) < 2 for classes in (train_y, test_y)):
             continue
         if train is None or test is None:
             scores[name] = majority_rate(train_y, test_y)
         else:
-            scores[name] = linear_probe(train[train_places], train_y, test[test_places], test_y)
+            scores[name] = linear_probe(train[train_indices], train_y, test[test_indices], test_y)
     return scores
 
 

@@ -32,7 +32,7 @@ def recall_at(queries: Tensor, keys: Tensor, k: int, groups: Sequence[str] | Non
         raise ValueError(f"k={k}: look at one key at least")
     if not (torch.isfinite(queries).all() and torch.isfinite(keys).all()):
         raise ValueError("embeddings hold values that are not finite; look at the model they come from")
-    names = [str(place) for place in range(len(queries))] if groups is None else groups
+    names = [str(index) for index in range(len(queries))] if groups is None else groups
     assert len(names) == len(queries), "one group a query"
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
     codes = torch.tensor([numbers[name] for name in names])
@@ -48,11 +48,11 @@ def recall_at(queries: Tensor, keys: Tensor, k: int, groups: Sequence[str] | Non
     return sum(shares) / len(shares)
 
 
-def _found(places: int, tied: int, hits: int) -> float:
-    """Probability that `places` of `tied` keys in random order hold one of the `hits`."""
+def _found(drawn: int, tied: int, hits: int) -> float:
+    """Probability that `drawn` of `tied` keys in random order hold one of the `hits`."""
     missed = 1.0
-    for place in range(min(max(places, 0), tied)):
-        missed *= max(tied - hits - place, 0) / (tied - place)
+    for index in range(min(max(drawn, 0), tied)):
+        missed *= max(tied - hits - index, 0) / (tied - index)
     return 1 - missed
 
 

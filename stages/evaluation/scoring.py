@@ -108,7 +108,7 @@ def summarize(scores: ClipScores, real: Tensor, draws: int, seed: int) -> tuple[
     summary: dict[str, Estimate] = {}
     missing = []
     takes = [
-        scores.embeddings[[place for place, one in enumerate(scores.takes) if one == take]]
+        scores.embeddings[[index for index, one in enumerate(scores.takes) if one == take]]
         for take in sorted(set(scores.takes))
     ]
     for name, counted, lowest in (("fad", frechet_counted, 0.0), ("kad", kernel_counted, -math.inf)):
@@ -126,9 +126,9 @@ def summarize(scores: ClipScores, real: Tensor, draws: int, seed: int) -> tuple[
             ]
         summary[name] = _mean_estimate(estimates)
     for name, values in scores.values.items():
-        known = [place for place, value in enumerate(values) if value == value]
-        groups = [scores.rows[place]["id"] for place in known]
-        summary[name] = bootstrap_mean([values[place] for place in known], groups, draws, seed)
+        known = [index for index, value in enumerate(values) if value == value]
+        groups = [scores.rows[index]["id"] for index in known]
+        summary[name] = bootstrap_mean([values[index] for index in known], groups, draws, seed)
     return summary, missing
 
 

@@ -99,7 +99,7 @@ def source_recall(logits: Tensor, sources: Sequence[Sequence[int]]) -> list[floa
 
 
 def source_numbers(rows: Sequence[Mapping[str, Any]], sources: Sequence[str]) -> list[list[int]]:
-    """Each row's sources by their place in `sources`; none where the classifier was never trained on one of them."""
+    """Each row's sources by their index in `sources`; none where the classifier was never trained on one of them."""
     numbers = {source: number for number, source in enumerate(sources)}
     return [
         [numbers[source] for source in row["sources"]] if numbers.keys() >= set(row["sources"]) else [] for row in rows

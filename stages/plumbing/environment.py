@@ -1,4 +1,4 @@
-"""What environment variables say of place and speed; they are no params, since they change no result."""
+"""What environment variables say of folders and speed; they are no params, since they change no result."""
 
 from __future__ import annotations
 

@@ -48,16 +48,16 @@ def plot_metric(metric: str, rows: Sequence[Mapping[str, Any]], path: str | Path
     colours = {system: _colour(system) for system in _in_order(chosen)}
     with _picture(path, width=1.2 + 1.05 * len(colours), height=3.4) as figure:
         axes = figure.add_subplot()
-        for place, (system, colour) in enumerate(colours.items()):
+        for index, (system, colour) in enumerate(colours.items()):
             value, low, high = (chosen[system][name] for name in ("value", "low", "high"))
             hatch = "///" if system.endswith(UNGUIDED) else None
-            axes.bar(place, value, width=0.7, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
+            axes.bar(index, value, width=0.7, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
             top = max(value, 0.0)
             if low not in (None, ""):
                 reach = [[max(0.0, value - low)], [max(0.0, high - value)]]
-                axes.errorbar(place, value, reach, color="black", linewidth=1.2, capsize=4)
+                axes.errorbar(index, value, reach, color="black", linewidth=1.2, capsize=4)
                 top = max(top, high)
-            axes.annotate(f"{value:.3g}", (place, top), (0, 3), textcoords="offset points", ha="center", fontsize=9)
+            axes.annotate(f"{value:.3g}", (index, top), (0, 3), textcoords="offset points", ha="center", fontsize=9)
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_xticks(range(len(colours)), [_label(system) for system in colours], fontsize=9)
         title = f"{METRICS[metric].name} ({METRICS[metric].better} is better)" if metric in METRICS else metric
@@ -140,8 +140,8 @@ def plot_mels(mels: Mapping[str, Sequence[ArrayLike]], captions: Sequence[str], 
     with _picture(path, width, height, layout=None) as figure:
         for row, caption in enumerate(captions):
             bottom = height - MEL_TITLE - MEL_ROW * (row + 1) + MEL_CAPTION
-            for place, system in enumerate(order):
-                left, above = MEL_COLUMN * place + 0.05, MEL_ROW - MEL_CAPTION
+            for index, system in enumerate(order):
+                left, above = MEL_COLUMN * index + 0.05, MEL_ROW - MEL_CAPTION
                 axes = figure.add_axes((left / width, bottom / height, (MEL_COLUMN - 0.1) / width, above / height))
                 mel = np.asarray(mels[system][row], dtype=np.float64)
                 axes.imshow(mel, origin="lower", aspect="auto", cmap="magma", vmin=SILENCE, vmax=LOUD)
@@ -149,7 +149,7 @@ def plot_mels(mels: Mapping[str, Sequence[ArrayLike]], captions: Sequence[str], 
                 axes.set_yticks([])
                 if row == 0:
                     axes.set_title(_label(system), fontsize=8, pad=3)
-                if place == 0:
+                if index == 0:
                     _caption_below(axes, caption, letters=22 * len(order))
 
 

@@ -59,7 +59,7 @@ def hard_partners(rows: Sequence[Row], most: int = 8) -> Tensor:
             if other != index and (differing or not heard):
                 ranked.append((differing - 1 + (seen_key(rows[other]) != seen), abs(other - index), other))
         chosen = [other for _, _, other in sorted(ranked)[:most]] or [index]
-        partners[index] = torch.tensor([chosen[place % len(chosen)] for place in range(most)])
+        partners[index] = torch.tensor([chosen[turn % len(chosen)] for turn in range(most)])
     return partners
 
 
