@@ -11,12 +11,13 @@ is dropped to "" for classifier-free guidance.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stages.corpus.clips import accepted_clips, foundation_split, read_waveforms
+from stages.corpus.clips import accepted_clips, foundation_split
 from stages.formats.files import replacing_folder, write_json
 from stages.params.models import PretrainedBackbone
 from stages.params.schema import load_params
@@ -33,6 +34,7 @@ from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
 from stages.training.loop import Row, train
+from stages.training.stored import PIECE, stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
 
 
@@ -46,8 +48,8 @@ def main() -> None:
     work = work_folder("backbone")
     codec = load_codec()
     clap, tokenizer = load_clap()
-    latents, context = encode_split(split := foundation_split(), codec, clap, tokenizer)
-    valid_latents, valid_context = encode_split("valid", codec, clap, tokenizer)
+    latents, context = encode_split(split := foundation_split(), codec, clap, tokenizer, work)
+    valid_latents, valid_context = encode_split("valid", codec, clap, tokenizer, work)
     with torch.no_grad():
         empty = clap.token_features(tokenizer([""]))[0]
     denoiser = build_denoiser(params, latents.shape[1], context.shape[2])
@@ -93,13 +95,14 @@ def main() -> None:
 @torch.no_grad()
 def convert(params: PretrainedBackbone) -> None:
     """Take Make-An-Audio's published U-Net instead, and measure it on the validation split."""
-    torch.use_deterministic_algorithms(True)
+    be_deterministic()
     with replacing_folder(BACKBONE) as folder:
         parameters = convert_unet(folder, params.weights, params.attention_heads)
     denoiser, codec = load_denoiser().eval().to(device()), load_codec().to(device())
     clap, tokenizer = load_clap()
     clap.to(device())
-    latents, context = (part.to(device()) for part in encode_split("valid", codec, clap, tokenizer, device()))
+    encoded = encode_split("valid", codec, clap, tokenizer, work_folder("backbone"), device())
+    latents, context = (part.to(device()) for part in encoded)
     empty = clap.token_features(tokenizer([""]).to(device()))[0].expand_as(context)
     metrics = {
         "validation_diffusion_loss": round(fixed_diffusion_loss(denoiser, latents, context), 4),
@@ -110,16 +113,15 @@ def convert(params: PretrainedBackbone) -> None:
     log_stage("backbone", params, metrics, {})
 
 
-@torch.no_grad()
 def encode_split(
-    split: str, codec: Codec, clap: TextEncoder, tokenizer: TextTokenizer, place: str = "cpu"
+    split: str, codec: Codec, clap: TextEncoder, tokenizer: TextTokenizer, work: Path, place: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Scaled latents `[N, C, 10, W]` and CLAP token features `[N, 77, C]` of a split; `clap` lies on `place`."""
     rows = accepted_clips(split)
-    mels = mel_spectrogram(read_waveforms(rows))
-    latents = torch.cat([codec.encode(part) for part in progress(mels.split(32), f"latents {split}")])
+    waveforms = progress(waveform_pieces(rows), f"latents {split}", -(-len(rows) // PIECE))
+    latents = stored(work / "latents", (codec.encode(mel_spectrogram(part)) for part in waveforms))
     tokens = tokenizer([row["caption"] for row in rows])
-    return latents, torch.cat([clap.token_features(part.to(place)).cpu() for part in tokens.split(64)])
+    return latents, stored(work / "context", (clap.token_features(part.to(place)).cpu() for part in tokens.split(64)))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,10 @@ from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic, derive_seed
 from stages.training.loop import Row, Trained, train
+from stages.training.stored import PIECE, stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
+
+FULL_SCALE = 32_768  # of a waveform of 16 bit, as clips lie on the disk
 
 
 def main() -> None:
@@ -45,16 +48,18 @@ def main() -> None:
         return
     be_deterministic(params.seed)
     split = foundation_split()
-    waveforms, valid = (read_waveforms(accepted_clips(name)) for name in (split, "valid"))
-    mels, valid_mels = mel_spectrogram(waveforms), mel_spectrogram(valid)
     work = work_folder("codec")
+    rows = accepted_clips(split)
+    waveforms = stored(work / "waveforms", ((FULL_SCALE * part).short() for part in waveform_pieces(rows)))
+    mels, valid_mels = (
+        stored(work / "mels", map(mel_spectrogram, waveform_pieces(part))) for part in (rows, accepted_clips("valid"))
+    )
     vae = build_vae(params.vae)
     vae_run = train_vae(vae, mels, valid_mels, params, work)
     vae.load_state_dict(vae_run.last)
     vae.eval().requires_grad_(False)
-    with torch.no_grad():
-        latents = torch.cat([encode_mel(vae, part) for part in mels.split(32)])
-        decoded = torch.cat([decode_latent(vae, part) for part in latents.split(32)])
+    latents = stored(work / "latents", (encode_mel(vae, part) for part in mels.split(PIECE)))
+    decoded = stored(work / "decoded", (decode_latent(vae, part) for part in latents.split(PIECE)))
     vocoder = BigVGAN(params.vocoder)
     vocoder_run = train_vocoder(vocoder, waveforms, mels, decoded, params, work)
     with replacing_folder(CODEC) as folder:
@@ -67,12 +72,14 @@ def main() -> None:
 
 def convert(params: PretrainedCodec) -> None:
     """Take Make-An-Audio's published VAE and BigVGAN instead, and report them on the validation split."""
-    torch.use_deterministic_algorithms(True)
-    valid = read_waveforms(accepted_clips("valid"))
+    be_deterministic()
+    rows = accepted_clips("valid")
     with replacing_folder(CODEC) as folder:
-        convert_codec(folder, params.weights, valid.shape[1])
+        convert_codec(folder, params.weights, read_waveforms(rows[:1]).shape[1])
     codec = load_codec()
-    metrics = report(mel_spectrogram(valid), codec.vae, codec.vocoder)
+    metrics = report(
+        stored(work_folder("codec") / "mels", map(mel_spectrogram, waveform_pieces(rows))), codec.vae, codec.vocoder
+    )
     write_json("metrics/codec.json", metrics)
     log_stage("codec", params, metrics, {})
 
@@ -93,8 +100,10 @@ def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: CodecParams, w
         return total
 
     def validate(network: nn.Module) -> Row:
-        decoded = torch.cat([decode_latent(network, encode_mel(network, part)) for part in valid_mels.split(32)])
-        return {"validation_mel_error": float((decoded - valid_mels).abs().mean())}
+        errors = [
+            (decode_latent(network, encode_mel(network, part)) - part).abs().sum() for part in valid_mels.split(PIECE)
+        ]
+        return {"validation_mel_error": float(sum(errors) / valid_mels.numel())}
 
     return train(
         vae,
@@ -128,7 +137,7 @@ def start_near_the_mean(vae: Any, mels: Tensor) -> None:
 def train_vocoder(
     vocoder: BigVGAN, waveforms: Tensor, mels: Tensor, decoded: Tensor, params: CodecParams, work: Path
 ) -> Trained:
-    """Segments of real mels and of decoded ones in turn, both against the real waveform."""
+    """Segments of real mels and of decoded ones in turn, both against the real waveform `[N, samples]`, of 16 bit."""
     schedule, frames = params.vocoder_training, params.vocoder.segment_frames
     # Log mels lie far from zero and within little: the first layer starts as if they were standardised. And most clips
     # are quiet: the last layer starts so, too.
@@ -144,7 +153,7 @@ def train_vocoder(
         starts = segment_starts(len(batch), mels.shape[2], frames, params.seed, update)
         mel = cut((mels if update % 2 else decoded)[batch], starts, frames)
         target = cut(waveforms[batch], [start * HOP_LENGTH for start in starts], frames * HOP_LENGTH)
-        return vocoder_loss(vocoder(mel), target)
+        return vocoder_loss(vocoder(mel), target / FULL_SCALE)
 
     return train(
         vocoder,
@@ -174,13 +183,14 @@ def cut(clips: Tensor, starts: list[int], length: int) -> Tensor:
 def report(mels: Tensor, vae: Any, vocoder: BigVGAN) -> dict[str, float]:
     """Mean absolute log10 mel errors on the validation split: VAE, vocoder, and both in a row."""
     codec = load_codec().to(device())
-    decoded = torch.cat([codec.decode_mel(codec.encode(part)) for part in mels.split(32)])
-    vocoded = torch.cat([codec.vocode(part) for part in mels.split(32)])
-    round_trip = torch.cat([codec.vocode(part) for part in decoded.split(32)])
+    errors = {"vae_mel_error": 0.0, "vocoder_mel_error": 0.0, "round_trip_mel_error": 0.0}
+    for part in mels.split(PIECE):
+        decoded = codec.decode_mel(codec.encode(part))
+        made = (decoded, mel_spectrogram(codec.vocode(part)), mel_spectrogram(codec.vocode(decoded)))
+        for name, mel in zip(errors, made, strict=True):
+            errors[name] += float((mel - part).abs().sum()) / mels.numel()
     return {
-        "vae_mel_error": round(float((decoded - mels).abs().mean()), 4),
-        "vocoder_mel_error": round(float((mel_spectrogram(vocoded) - mels).abs().mean()), 4),
-        "round_trip_mel_error": round(float((mel_spectrogram(round_trip) - mels).abs().mean()), 4),
+        **{name: round(error, 4) for name, error in errors.items()},
         "latent_scale_factor": round(codec.scale_factor, 4),
         "vae_parameters": sum(parameter.numel() for parameter in vae.parameters()),
         "vocoder_parameters": sum(parameter.numel() for parameter in vocoder.parameters()),

@@ -40,6 +40,7 @@ from stages.towers import imagebind as ib
 from stages.towers.clap import token_counts
 from stages.towers.store import load_clap, load_imagebind
 from stages.tracking.stage_runs import log_stage
+from stages.training.determinism import be_deterministic
 
 BATCH = 32
 
@@ -79,7 +80,7 @@ def main() -> None:
 
 def embedder(text_field: str) -> Callable[[list[Row]], dict[str, Tensor]]:
     """Load the towers; return what embeds a batch of rows. `text_field` names what ImageBind reads."""
-    torch.use_deterministic_algorithms(True)
+    be_deterministic()
     imagebind, codec = load_imagebind().to(device()), load_codec().to(device())
     clap, tokenizer = load_clap()
     clap.to(device())

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stages.corpus.clips import SPLITS, accepted_clips, foundation_split, heard_key, read_waveforms, seen_key, whole_key
+from stages.corpus.clips import SPLITS, accepted_clips, foundation_split, heard_key, seen_key, whole_key
 from stages.evaluation.encoders_report import report_encoders, report_published
 from stages.formats.files import replacing_folder, write_json, write_tsv
 from stages.params.models import Encoders, PretrainedEncoders
@@ -47,6 +47,7 @@ from stages.towers.store import (
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.loop import Trained, train
+from stages.training.stored import stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
 
 PROBE_COLUMNS = ("attribute", "embedding", "value")
@@ -61,11 +62,10 @@ def main() -> None:
     be_deterministic(params.seed)
     rows = accepted_clips(split := foundation_split())
     work = work_folder("encoders")
-    waveforms = read_waveforms(rows)
-    imagebind = train_imagebind(rows, waveforms, params, work)
+    imagebind = train_imagebind(rows, params, work)
     with replacing_folder(ENCODERS) as folder:
         write_vocabulary(folder / "vocab.txt", word_pieces(row["caption"] for row in rows))
-        clap = train_clap(rows, waveforms, Tokenizer(folder / "vocab.txt", params.clap.tokens), params, work)
+        clap = train_clap(rows, Tokenizer(folder / "vocab.txt", params.clap.tokens), params, work)
         save_encoders(folder, imagebind.last, params.imagebind, clap.last, params.clap)
     report, probes = report_encoders(
         load_imagebind(), *load_trained_clap(), {split: accepted_clips(split) for split in SPLITS}
@@ -79,7 +79,7 @@ def main() -> None:
 
 def convert(params: PretrainedEncoders) -> None:
     """Take the published ImageBind and CLAP text tower instead, and report retrieval on the test split."""
-    torch.use_deterministic_algorithms(True)
+    be_deterministic()
     with replacing_folder(ENCODERS) as folder:
         counts = convert_encoders(folder, params.weights, params.imagebind, params.clap)
     towers = load_imagebind().to(device()), load_imagebind_audio().to(device())
@@ -89,12 +89,12 @@ def convert(params: PretrainedEncoders) -> None:
     log_stage("encoders", params, metrics, {})
 
 
-def train_imagebind(rows: list[Row], waveforms: Tensor, params: Encoders, work: Path) -> Trained:
+def train_imagebind(rows: list[Row], params: Encoders, work: Path) -> Trained:
     """Train ImageBind in turn on image-text pairs and on audio-text and text-text pairs."""
     schedule = params.imagebind_training
     model = ib.build_imagebind(params.imagebind)
-    images = torch.stack([ib.read_image(row["image"]) for row in progress(rows, "images")])
-    features = ib.audio_features(waveforms)
+    images = stored(work / "images", (ib.read_image(row["image"])[None] for row in progress(rows, "images")))
+    features = stored(work / "features", map(ib.audio_features, waveform_pieces(rows)))
     caption, seen, heard = (
         ib.tokenize([row[name] for row in rows]) for name in ("caption", "visual_part", "text_part")
     )
@@ -134,7 +134,7 @@ def train_imagebind(rows: list[Row], waveforms: Tensor, params: Encoders, work: 
     )
 
 
-def train_clap(rows: list[Row], waveforms: Tensor, tokenizer: Tokenizer, params: Encoders, work: Path) -> Trained:
+def train_clap(rows: list[Row], tokenizer: Tokenizer, params: Encoders, work: Path) -> Trained:
     """Train CLAP on caption-audio pairs, and on pairs of a caption and its two parts in a row.
 
     The second stands for the language model that CLAP's BERT is before it hears anything: without it a tower of this
@@ -144,7 +144,7 @@ def train_clap(rows: list[Row], waveforms: Tensor, tokenizer: Tokenizer, params:
     clap = Clap(params.clap, tokenizer.vocabulary)
     tokens = tokenizer([row["caption"] for row in rows])
     part_tokens = tokenizer([f"{row['visual_part']} {row['text_part']}" for row in rows])
-    mels = mel_spectrogram(waveforms)
+    mels = stored(work / "mels", map(mel_spectrogram, waveform_pieces(rows)))
     codes = key_codes(rows, whole_key)
     partners = hard_partners(rows)
 

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stages.corpus.clips import accepted_clips, foundation_split, read_waveforms, whole_key
+from stages.corpus.clips import Row, accepted_clips, foundation_split, whole_key
 from stages.evaluation.retrieval import recall_at
 from stages.formats.files import replacing_folder, write_json
 from stages.judging.clap_scorer import CLAP, convert_scorer, load_scorer
@@ -38,10 +38,11 @@ from stages.params.models import Judges, LaionClapJudges
 from stages.params.schema import load_params
 from stages.plumbing.running import run
 from stages.towers.clap import Tokenizer, word_pieces, write_vocabulary
-from stages.towers.contrastive import Row, contrastive_loss, equal_pairs, key_codes
+from stages.towers.contrastive import contrastive_loss, equal_pairs, key_codes
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.loop import Trained, train
+from stages.training.stored import stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
 
 
@@ -51,9 +52,8 @@ def main() -> None:
     be_deterministic(params.seed)
     rows = accepted_clips(split := foundation_split())
     sources = sorted({source for row in rows for source in row["sources"]})
-    waveforms = read_waveforms(rows)
-    mels = judge_mels(waveforms)
     work = work_folder("judges")
+    mels = stored(work / "mels", map(judge_mels, waveform_pieces(rows)))
     curves = {}
     config: dict[str, Any] = {
         "sources": sources,
@@ -62,7 +62,7 @@ def main() -> None:
     }
     with replacing_folder(JUDGES) as folder:
         if params.clap == "laion_clap":
-            convert_scorer(folder, params.weights, waveforms, params.distance_dimensions)
+            convert_scorer(folder, params.weights, waveform_pieces(rows), params.distance_dimensions)
         else:
             write_vocabulary(folder / "vocab.txt", word_pieces(row["caption"] for row in rows))
             clap = train_scorer_clap(rows, mels, Tokenizer(folder / "vocab.txt"), params, work)
@@ -134,17 +134,17 @@ def train_scorer_clap(rows: list[Row], mels: Tensor, tokenizer: Tokenizer, param
 @torch.no_grad()
 def report(rows: list[Row]) -> dict[str, float]:
     """Accuracy of the classifier and retrieval by the CLAP on real test clips."""
-    waveforms = read_waveforms(rows)
-    mels = judge_mels(waveforms)
     scorer = load_scorer()
-    text, audio = scorer.embed_texts([row["caption"] for row in rows]), scorer.embed_audio(waveforms)
+    text = scorer.embed_texts([row["caption"] for row in rows])
+    audio = torch.cat([scorer.embed_audio(part) for part in waveform_pieces(rows)])
     keys = [whole_key(row) for row in rows]
     metrics: dict[str, float] = {"test_clips": len(rows)}
     judge = load_classifier()
     if judge is not None:
         classifier, sources = judge
         truth = source_numbers(rows, sources)
-        recalls = [recall for recall in source_recall(classifier(mels), truth) if recall == recall]
+        logits = torch.cat([classifier(judge_mels(part)) for part in waveform_pieces(rows)])
+        recalls = [recall for recall in source_recall(logits, truth) if recall == recall]
         if recalls:
             metrics["source_accuracy"] = round(sum(recalls) / len(recalls), 4)
             metrics["source_accuracy_chance"] = round(sum(map(len, truth)) / len(recalls) / len(sources), 4)

@@ -154,7 +154,7 @@ def test_it_scores_clips_where_the_preset_says_so(tmp_path):
     write_laion_clap(tmp_path / "weights")
     (tmp_path / "judges").mkdir()
     clips = torch.randn(5, 16_000, generator=torch.Generator().manual_seed(0)) / 10
-    convert_scorer(tmp_path / "judges", tmp_path / "weights", clips, 64)
+    convert_scorer(tmp_path / "judges", tmp_path / "weights", clips.split(2), 64)
     write_json(tmp_path / "judges/config.json", {"sources": []})
     scorer = load_scorer(tmp_path / "judges")
     reference = read_laion_clap(tmp_path / "weights/laion_clap/630k-audioset-best.pt")
@@ -172,7 +172,7 @@ def test_it_scores_clips_where_the_preset_says_so(tmp_path):
     assert torch.allclose(torch.pdist(scores.embeddings), torch.pdist(audio), atol=1e-5)
     (tmp_path / "weights/roberta-base/vocab.json").write_text('{"a": 1}')
     with pytest.raises(ValueError, match="no tokenizer of RoBERTa's kind"):
-        convert_scorer(tmp_path / "judges", tmp_path / "weights", clips, 64)
+        convert_scorer(tmp_path / "judges", tmp_path / "weights", clips.split(2), 64)
 
 
 @given(st.integers(2, 12), st.integers(3, 8), st.integers(1, 8))

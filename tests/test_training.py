@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -340,3 +342,28 @@ def test_an_environment_variable_that_is_no_number_is_named(tmp_path, monkeypatc
 def test_every_number_from_the_environment_goes_through_the_one_check():
     for path in Path("stages").rglob("*.py"):
         assert not re.search(r"(float|int)\(os\.(environ|getenv)", path.read_text(encoding="utf-8")), path
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from tests.test_training import run
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, 2_000))
+print([row["validation_loss"] for row in run(Path("work")).curve])
+"""
+
+
+def test_a_checkpoint_that_cannot_be_written_is_one_warning_and_the_training_goes_on(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "BIND_AN_AUDIO_CHECKPOINT_SECONDS": "0"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    warnings = [line for line in done.stderr.splitlines() if "warning" in line]
+    assert len(warnings) == 1, done.stderr
+    assert "test trains on without a checkpoint: work/test.safetensors: cannot be written" in warnings[0]
+    assert done.stdout == f"{[row['validation_loss'] for row in run(tmp_path).curve]}\n"
+    assert list((tmp_path / "work").iterdir()) == []

@@ -24,7 +24,7 @@ from stages.plumbing.progress import progress
 from stages.synthesis.codec import load_codec
 from stages.synthesis.generation import sample_latents
 from stages.synthesis.unet import Denoiser
-from stages.training.determinism import derive_seed
+from stages.training.determinism import be_deterministic, derive_seed
 
 SAMPLES = Path("data/samples")
 BATCH = 32
@@ -59,7 +59,7 @@ def write_samples(
 
     `denoiser` is moved to the device.
     """
-    torch.use_deterministic_algorithms(True)
+    be_deterministic()
     codec = load_codec().to(device())
     denoiser.eval().to(device())
     pairs = {row["id"]: row for row in accepted_pairs("test")}

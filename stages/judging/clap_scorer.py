@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,10 +86,11 @@ class LaionScorer:
         return embeddings @ self.directions
 
 
-def convert_scorer(folder: Path, weights: str | Path, waveforms: Tensor, dimensions: int) -> None:
+def convert_scorer(folder: Path, weights: str | Path, waveforms: Iterable[Tensor], dimensions: int) -> None:
     """Write LAION-CLAP from the published files in `weights` into `folder`, with the directions for distances.
 
-    `waveforms` `[N, samples]` are the real training clips. Raises ValueError for files that are missing or broken.
+    `waveforms` are the real training clips in pieces `[B, samples]`. Raises ValueError for files that are missing or
+    broken.
     """
     path = find_laion_clap(Path(weights) / CHECKPOINT_FOLDER)
     clap = read_laion_clap(path)
@@ -97,7 +98,7 @@ def convert_scorer(folder: Path, weights: str | Path, waveforms: Tensor, dimensi
     copy_roberta_tokenizer(Path(weights) / TOKENIZER_FOLDER, folder, words)
     save_file({name: value.contiguous() for name, value in clap.model.state_dict().items()}, folder / CLAP)
     scorer = LaionScorer(clap.to(device()), RobertaTokenizer(folder), torch.eye(EMBEDDING_DIM))
-    directions = principal_directions(scorer.embed_audio(waveforms), dimensions)
+    directions = principal_directions(torch.cat([scorer.embed_audio(part) for part in waveforms]), dimensions)
     save_file({"directions": directions}, folder / DIRECTIONS)
 
 

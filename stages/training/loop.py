@@ -6,7 +6,9 @@ batches and random numbers of an update depend on the seed and the update's numb
 
 from __future__ import annotations
 
+import copy
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stages.formats.files import UnwritableError
 from stages.plumbing.environment import number
 from stages.plumbing.progress import progress
 from stages.training.checkpoint import (
@@ -75,6 +78,23 @@ def build_optimizer(
     return eight_bit
 
 
+@torch.no_grad()
+def clip_gradients(parameters: list[nn.Parameter]) -> None:
+    """Scale gradients to a common norm of 1 where it is larger, as torch's `clip_grad_norm_`; else leave them be."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    if float(scale := GRADIENT_NORM / (norm + 1e-6)) < 1:
+        torch._foreach_mul_(gradients, scale)
+
+
+@torch.no_grad()
+def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Bring the exponential average of the weights up to date, in one call for all; buffers are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(buffer)
+
+
 def train(
     network: nn.Module,
     loss: Callable[[int], Tensor],
@@ -110,12 +130,7 @@ def train(
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = build_optimizer(optimizer_name, trainable, learning_rate, weight_decay)
-    average = None
-    if ema_decay > 0:
-        average = torch.optim.swa_utils.AveragedModel(
-            network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(ema_decay)
-        )
-    averaged = network if average is None else average.module
+    averaged = copy.deepcopy(network) if ema_decay > 0 else network
     checkpoint = work / f"{name}.safetensors"
     curve: list[Row] = []
     best: dict[str, Tensor] = {}
@@ -124,19 +139,27 @@ def train(
         tensors, state = load_checkpoint(checkpoint)
         network.load_state_dict(tensors["network"])
         restore_optimizer(optimizer, tensors["optimizer"])
-        if average is not None:
-            average.load_state_dict(tensors["average"])
+        if ema_decay > 0:
+            averaged.load_state_dict(tensors["average"])
         best = tensors.get("best", {})
         curve, best_epoch, loss_sum, start = state["curve"], state["best_epoch"], state["loss_sum"], state["update"]
         print(f"{name}: resumed after update {start} of {updates}")
 
+    unwritable = False
+
     def keep(update: int) -> None:
+        nonlocal unwritable
         tensors = {"network": network.state_dict(), "optimizer": optimizer_tensors(optimizer), "best": best}
-        if average is not None:
-            tensors["average"] = average.state_dict()
-        save_checkpoint(
-            checkpoint, tensors, {"curve": curve, "best_epoch": best_epoch, "loss_sum": loss_sum, "update": update}
-        )
+        if ema_decay > 0:
+            tensors["average"] = averaged.state_dict()
+        state = {"curve": curve, "best_epoch": best_epoch, "loss_sum": loss_sum, "update": update}
+        try:
+            save_checkpoint(checkpoint, tensors, state)
+        except UnwritableError as error:
+            # A checkpoint is a convenience: no reason to lose the training that it would save.
+            if not unwritable:
+                print(f"warning: {name} trains on without a checkpoint: {error}", file=sys.stderr)
+            unwritable = True
 
     pause = number("BIND_AN_AUDIO_CHECKPOINT_SECONDS", 20.0, may_be_zero=True)
     kept_at = time.monotonic()
@@ -149,12 +172,13 @@ def train(
         value = loss(update)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
-        torch.nn.utils.clip_grad_norm_(trainable, GRADIENT_NORM)
+        clip_gradients(trainable)
         optimizer.step()
-        if average is not None:
-            average.update_parameters(network)
-        loss_sum += float(value.detach())
-        bar.set_postfix(loss=f"{float(value.detach()):.3f}", refresh=False)
+        if ema_decay > 0:
+            move_average(averaged, network, ema_decay if update else 0.0)
+        found = float(value.detach())
+        loss_sum += found
+        bar.set_postfix(loss=f"{found:.3f}", refresh=False)
         if not math.isfinite(loss_sum):
             raise ValueError(f"{name}: the loss is no longer finite at update {update}; lower its learning_rate")
         if (update + 1) % epoch_updates == 0 or update + 1 == updates:
