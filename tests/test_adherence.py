@@ -100,11 +100,29 @@ def test_only_what_is_named_and_measurable_is_judged(clips, thresholds):
     assert adherence({"sources": [], "attributes": {}}, wave, thresholds) == {}
 
 
-def test_silence_is_judged_without_an_error(thresholds):
-    attributes = {"size": "small", "pace": "fast", "loudness": "loud", "envelope": "growing", "count": "three"}
-    obeyed = adherence({"sources": ["bell"], "attributes": attributes}, np.zeros(40960), thresholds)
-    assert obeyed["loudness"] is False
-    assert obeyed["count"] is False
+@pytest.mark.parametrize("decibels", [-200, -60])
+def test_what_cannot_be_heard_obeys_nothing(clips, thresholds, decibels):
+    """Silence obeyed two attributes of five: it is quiet, steady and low."""
+    faint = 10 ** (decibels / 20) * generator("faint").standard_normal(40960)
+    scores = held_out_scores(clips, thresholds, lambda row, wave: (row, faint))
+    assert set(scores) == {"size", "pace", "loudness", "envelope", "count", "pitch_order", "loudness_order"}
+    assert max(scores.values()) == 0
+
+
+def test_the_level_decides_loudness_alone(clips, thresholds):
+    far = held_out_scores(clips, thresholds, lambda row, wave: (row, 0.1 * wave))
+    assert far.pop("loudness") < 0.7
+    assert min(far.values()) >= 0.9, far
+    near = held_out_scores(clips, thresholds, lambda row, wave: (row, 0.6 * wave))
+    assert min(near.values()) >= 0.9, near
+
+
+def test_a_noise_floor_like_a_codecs_hides_nothing(clips, thresholds):
+    def noisy(row, wave):
+        return row, wave + 10 ** (-50 / 20) * generator(row["id"]).standard_normal(len(wave))
+
+    scores = held_out_scores(clips, thresholds, noisy)
+    assert min(scores.values()) >= 0.9, scores
 
 
 def test_an_attribute_of_which_training_lacks_a_value_is_left_out_and_named(clips):

@@ -278,5 +278,5 @@ def test_mel_picture_has_low_bands_below_and_loud_bright():
 
 def test_a_missing_image_file_is_named(tmp_path):
     row = ListeningRow("one", "a", "b", "c", Path(tmp_path / "none.png"), {})
-    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+    with pytest.raises(ValueError, match=r"none\.png: no such image"):
         write(tmp_path / "a.html", tmp_path, rows=[row])

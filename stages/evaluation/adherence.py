@@ -28,6 +28,7 @@ from stages.corpus.signals import centroid, level
 Wave = npt.NDArray[np.floating[Any]]
 Thresholds = dict[str, float]
 
+INAUDIBLE = -50.0  # dBFS in the loudest quarter second: soundworld's quiet clips lie above -40, its rooms at -60
 COUNTS = {"once": 1, "twice": 2, "three": 3}
 OPPOSITES = {"size": ("large", "small"), "pace": ("slow", "fast"), "loudness": ("quiet", "loud")}
 
@@ -72,7 +73,8 @@ def uncalibrated(rows: Iterable[Row], thresholds: Mapping[str, float]) -> list[s
 def adherence(row: Row, waveform: Wave, thresholds: Mapping[str, float]) -> dict[str, bool]:
     """Say for each measurable attribute of `row` whether `waveform` `[samples]` obeys it.
 
-    Attributes that no measurement covers (material, scene) and those without a threshold are left out.
+    Attributes that no measurement covers (material, scene) and those without a threshold are left out. A clip that
+    cannot be heard obeys none: by its numbers, silence would be quiet, steady and low.
     """
     obeyed: dict[str, bool] = {}
     for attribute, value in row["attributes"].items():
@@ -93,7 +95,7 @@ def adherence(row: Row, waveform: Wave, thresholds: Mapping[str, float]) -> dict
             obeyed[attribute] = (measure("pitch_order", waveform) > 0) == (value == "low_high")
         elif attribute == "loudness_order":
             obeyed[attribute] = (measure("loudness_order", waveform) > 0) == (value == "quiet_loud")
-    return obeyed
+    return obeyed if level(waveform) > INAUDIBLE else dict.fromkeys(obeyed, False)
 
 
 def measure(attribute: str, waveform: Wave) -> float:
