@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.language_model.answers import no_answer, read_reply
+from stages.language_model.answers import NoAnswerError, answer_in, read_reply
 from stages.language_model.conversation import ANSWER_TOKENS, next_step
 from stages.language_model.request_cache import Reply, RequestCache
 from stages.params.schema import load_params
@@ -33,7 +33,8 @@ def parts_of(content, finish_reason="stop"):
 
 @pytest.mark.parametrize("text", NO_ANSWERS)
 def test_what_is_no_answer_is_never_kept(tmp_path, text):
-    assert no_answer(text)
+    with pytest.raises(NoAnswerError):
+        answer_in(text)
     with closing(RequestCache(tmp_path / "replies.sqlite")) as cache:
         with pytest.raises(ValueError, match="status 200"):
             cache.put("key", text, "direct")
@@ -45,8 +46,9 @@ whole = completion({"model": "m", "messages": [{}, {"content": "Caption: A dog b
 
 @given(st.integers(0, len(whole) - 1))
 def test_an_answer_cut_short_anywhere_is_none(length):
-    assert no_answer(whole) is None
-    assert no_answer(whole[:length])
+    assert answer_in(whole) == whole
+    with pytest.raises(NoAnswerError):
+        answer_in(whole[:length])
 
 
 anything = st.recursive(
@@ -59,8 +61,11 @@ anything = st.recursive(
 @given(anything, anything, anything)
 def test_whatever_a_message_holds_it_is_no_answer_or_can_be_read(content, refusal, reason):
     for text in (reply(content, reason, refusal=refusal), json.dumps({"choices": content}), json.dumps(content)):
-        if no_answer(text) is None:
-            read_reply(text)
+        try:
+            answer_in(text)
+        except NoAnswerError:
+            continue
+        read_reply(text)
 
 
 @pytest.mark.parametrize(

@@ -23,23 +23,33 @@ class Parts(BaseModel):
     text_part: str = Field(description="what only the ear can tell")
 
 
-def no_answer(text: str) -> str | None:
-    """Say why a reply is no answer of a model (a proxy's page, an error, a body cut short); None where it is one."""
-    try:
-        reply = json.loads(text)
-    except (ValueError, RecursionError):
-        return f"status 200 without JSON: {text}"
-    if not isinstance(reply, dict) or reply.get("error"):
-        return f"status 200 with an error: {text}"
-    choices = reply.get("choices")
+class NoAnswerError(ValueError):
+    """What came with status 200 is no answer; a second try may bring one."""
+
+
+def answer_in(text: str) -> str:
+    """Return a reply as it came. Raises NoAnswerError for a proxy's page, an error, no choice, half a reply."""
+    reply = object_in(text, "choices")
+    choices = reply["choices"]
     choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-        return f"status 200 without a choice: {text}"
+    if reply.get("error") or not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
+        raise NoAnswerError(f"status 200 without a choice: {text}")
     # A generation that broke off says so, or names no reason for its end.
     ended, said = choice.get("finish_reason"), any(map(choice["message"].get, ("content", "refusal")))
     if choice.get("error") or ended == "error" or not (ended or said):
-        return f"status 200 with a generation that broke off: {text}"
-    return None
+        raise NoAnswerError(f"status 200 with a generation that broke off: {text}")
+    return text
+
+
+def object_in(text: str, key: str) -> dict[str, Any]:
+    """Read a JSON object that has a key. Raises NoAnswerError for anything else."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or key not in found:
+        raise NoAnswerError(f"status 200 with no {key}: {text}")
+    return found
 
 
 def refusal(reason: str) -> str:

@@ -49,7 +49,8 @@ async def _ask_all(captions: list[str], step_of: Callable[[str], Step], cache: R
     problems: list[ValueError] = []
     done, under_way = 0, 0.0  # captions; US dollars of requests without an answer yet
     with progress((), "captions", total=len(captions)) as bar:
-        async with Client(bill.model, pace, stopped) as client:
+        client = Client(bill.model, pace, stopped)
+        async with client.openai:
 
             async def work() -> None:
                 nonlocal done

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from stages.language_model.answers import FILTERED, no_answer, refusal
+from stages.language_model.answers import FILTERED, NoAnswerError, object_in, refusal
 from stages.language_model.bill import Bill
-from stages.language_model.client import OPTIONAL, Client, NoAnswerError, NotFoundError, scrubbed
+from stages.language_model.client import OPTIONAL, Client, NotFoundError, scrubbed
 from stages.language_model.conversation import Step
 from stages.language_model.request_cache import RequestCache
 from stages.plumbing.cache import request_key
@@ -28,7 +28,6 @@ MOST_BYTES = 190_000_000  # OpenAI takes 200 MB a file
 FILE_PATIENCE = 60  # a file takes so many times as long as another request
 MARK = "bind_an_audio"  # metadata key of a batch's digest
 FRUITLESS_ROUNDS = 3
-Headers = Mapping[str, str]
 ENDED = ("completed", "expired", "cancelled", "failed")
 
 
@@ -57,7 +56,8 @@ class _Batches:
 
     async def ask(self, captions: list[str], step_of: Callable[[str], Step]) -> None:
         bill, size, fruitless, before = self.bill, len(captions), 0, (0, 0, 0)
-        async with Client(bill.model) as self.client:
+        self.client = Client(bill.model)
+        async with self.client.openai:
             while True:
                 try:
                     await self.collect_all()
@@ -105,36 +105,37 @@ class _Batches:
         digest = hashlib.sha256(b"%d" % self.cache.batch_count() + content).hexdigest()
         self.cache.put_batch(digest, None)
         api = self.client.openai
+        upload = partial(api.files.with_raw_response.create, file=("requests.jsonl", content), purpose="batch")
+        uploaded = await self.client.send(upload, partial(object_in, key="id"), patience=FILE_PATIENCE)
 
-        async def upload() -> tuple[str, Headers]:
-            response = await api.files.with_raw_response.create(file=("requests.jsonl", content), purpose="batch")
-            return _object(response.text, "id")["id"], response.headers
-
-        uploaded = await self.client.send(upload, patience=FILE_PATIENCE)
-
-        async def make() -> tuple[str, Headers]:
+        async def make() -> Any:
             # Where an answer got lost the batch is there all the same.
-            found, headers = await self.find(digest)
-            if found is None:
-                response = await api.batches.with_raw_response.create(
-                    input_file_id=uploaded,
+            found = await api.batches.with_raw_response.list(limit=100)
+            return (
+                found
+                if _marked(found.text, digest)
+                else await api.batches.with_raw_response.create(
+                    input_file_id=uploaded["id"],
                     endpoint="/v1/chat/completions",
                     completion_window="24h",
                     metadata={MARK: digest},
                 )
-                found, headers = _object(response.text, "id")["id"], response.headers
-            return found, headers
+            )
 
-        batch = await self.client.send(make)
+        def made(text: str) -> str:
+            try:
+                return str(object_in(text, "id")["id"])
+            except NoAnswerError:
+                return str(_marked(text, digest))
+
+        batch = await self.client.send(make, made)
         self.cache.put_batch(digest, batch)
         print(f"batch {batch}: {len(lines)} requests sent", flush=True)
 
-    async def find(self, digest: str) -> tuple[str | None, Headers]:
-        """Id of the server's batch with this digest in its metadata, among the last hundred; the response's headers."""
-        response = await self.client.openai.batches.with_raw_response.list(limit=100)
-        batches = _object(response.text, "data")["data"]
-        marked = [batch["id"] for batch in batches if (batch.get("metadata") or {}).get(MARK) == digest]
-        return marked[0] if marked else None, response.headers
+    async def find(self, digest: str) -> str | None:
+        """Id of the server's batch with this digest in its metadata, among the last hundred."""
+        listed = partial(self.client.openai.batches.with_raw_response.list, limit=100)
+        return await self.client.send(listed, partial(_marked, digest=digest))
 
     async def collect_all(self) -> None:
         """Wait for every open batch, keep its replies, close it; one that the server does not have is closed as it is.
@@ -144,12 +145,12 @@ class _Batches:
         too_large = None
         for digest, batch in self.cache.open_batches():
             try:
-                await self.collect(batch or await self.client.send(partial(self.find, digest)), digest)
+                await self.collect(batch or await self.find(digest), digest)
             except TooLargeError as error:
                 too_large = error
             except NotFoundError:
                 # A wrong address knows nothing at all, and says so here again.
-                await self.client.send(partial(self.find, digest))
+                await self.find(digest)
                 print(f"batch {batch}: the server does not have it any more; its captions are asked again", flush=True)
             self.cache.close_batch(digest)
         if too_large:
@@ -161,18 +162,9 @@ class _Batches:
             return
         self.cache.put_batch(digest, batch_id)
         api = self.client.openai
-
-        async def look() -> tuple[dict[str, Any], Headers]:
-            response = await api.batches.with_raw_response.retrieve(batch_id)
-            return _object(response.text, "status"), response.headers
-
-        async def read(file: str) -> tuple[list[dict[str, Any]], Headers]:
-            response = await api.files.with_raw_response.content(file)
-            lines = filter(str.strip, response.text.split("\n"))
-            return [_object(line, "custom_id") for line in lines], response.headers
-
+        look = partial(api.batches.with_raw_response.retrieve, batch_id)
         with progress((), f"batch {batch_id}") as bar:
-            while (batch := await self.client.send(look))["status"] not in ENDED:
+            while (batch := await self.client.send(look, partial(object_in, key="status")))["status"] not in ENDED:
                 counts = batch.get("request_counts") or {}
                 bar.total = counts.get("total")
                 bar.update((counts.get("completed") or 0) - bar.n)
@@ -185,7 +177,8 @@ class _Batches:
             self.cache.close_batch(digest)
             raise kind(f"decompose: the server refused batch {batch_id} ({scrubbed(reasons)}); mend that, run again")
         for file in filter(None, (batch.get("output_file_id"), batch.get("error_file_id"))):
-            for row in await self.client.send(partial(read, file), patience=FILE_PATIENCE):
+            content = partial(api.files.with_raw_response.content, file)
+            for row in await self.client.send(content, _rows, patience=FILE_PATIENCE):
                 self.keep(row)
 
     def keep(self, row: dict[str, Any]) -> None:
@@ -194,22 +187,24 @@ class _Batches:
         text = json.dumps(response.get("body"))
         if response.get("status_code") == 400 and f'"code": "{FILTERED}"' in text:
             response, text = {"status_code": 200}, refusal(scrubbed(text))
-        if response.get("status_code") == 200 and not no_answer(text):
-            if self.cache.get(key) is None:
-                self.bill.add([self.cache.put(key, text, "batch")])
-            return
+        if response.get("status_code") == 200:
+            try:
+                if self.cache.get(key) is None:
+                    self.bill.add([self.cache.put(key, text, "batch")])
+                return
+            except NoAnswerError:
+                pass  # as any other row that failed
         reason = f"{response.get('status_code')}: {text} {row.get('error') or ''}"
         self.reason = scrubbed(reason)
         if response.get("status_code") in (400, 422):
             self.client.leave_out(self.client.fitted(dict.fromkeys(OPTIONAL[:3])), reason)
 
 
-def _object(text: str, key: str) -> dict[str, Any]:
-    """Read a JSON object that has a key. Raises NoAnswerError for anything else."""
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict) or key not in found:
-        raise NoAnswerError(f"status 200 with no {key}: {text}")
-    return found
+def _marked(text: str, digest: str) -> str | None:
+    """Id of the batch with this digest in its metadata in a list of batches."""
+    marked = [batch for batch in object_in(text, "data")["data"] if (batch.get("metadata") or {}).get(MARK) == digest]
+    return str(marked[0]["id"]) if marked else None
+
+
+def _rows(text: str) -> list[dict[str, Any]]:
+    return [object_in(line, "custom_id") for line in filter(str.strip, text.split("\n"))]

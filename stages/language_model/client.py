@@ -12,13 +12,13 @@ import os
 import random
 import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from stages.language_model.answers import FILTERED, no_answer, refusal
+from stages.language_model.answers import FILTERED, NoAnswerError, answer_in, refusal
 from stages.language_model.pace import Pace, retry_after
 from stages.plumbing.environment import number
 from stages.plumbing.redaction import redacted
@@ -43,49 +43,41 @@ class NotFoundError(ValueError):
     """The server does not know the address, the model or the batch (404)."""
 
 
-class NoAnswerError(Exception):
-    """What came with status 200 is no answer; a second try may bring one."""
+class FilteredError(ValueError):
+    """The server's filter refuses a caption."""
 
 
 class Client:
-    """Sends requests at a pace and tries passing faults again; an asynchronous context."""
+    """Sends requests at a pace and tries passing faults again; close its `openai` client in the end."""
 
     def __init__(self, model: str, pace: Pace | None = None, stopped: asyncio.Event | None = None) -> None:
         """Connect by the environment. Raises ValueError where that cannot be; `stopped` ends every wait."""
         from openai import AsyncOpenAI
 
-        self.openai = AsyncOpenAI(**client_settings(), max_retries=0)
+        self.openai = AsyncOpenAI(**client_settings())
         self._seconds = number("BIND_AN_AUDIO_REQUEST_SECONDS", 60.0)
         self._model, self._pace = model, pace or Pace(None, None, 1)
         self._stopped = stopped or asyncio.Event()
         self.refused: set[str] = set()
         self._told = datetime.now()
 
-    async def __aenter__(self) -> Client:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.openai.close()
-
     async def complete(self, request: dict[str, Any], tokens: float) -> str:
         """Return the raw text of a chat request's answer; `tokens` is what it may take, both ways. Raises as `send`."""
         import openai
 
-        async def create() -> tuple[str, Mapping[str, str]]:
+        async def create() -> Any:
             while True:
                 body = self.fitted(request)
                 try:
-                    response = await self.openai.chat.completions.with_raw_response.create(**body)
-                    if problem := no_answer(response.text):
-                        raise NoAnswerError(problem)
-                    return response.text, response.headers
+                    return await self.openai.chat.completions.with_raw_response.create(**body)
                 except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                    if error.code == FILTERED:
-                        return refusal(scrubbed(_reason(error))), error.response.headers
                     if not self.leave_out(body, f"{error.param or ''} {_reason(error)}"):
                         raise
 
-        return await self.send(create, tokens)
+        try:
+            return await self.send(create, answer_in, tokens)
+        except FilteredError as error:
+            return refusal(str(error))
 
     def fitted(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return a request without what the server refuses; replies are kept under the whole request all the same."""
@@ -106,15 +98,20 @@ class Client:
         return bool(named)
 
     async def send(
-        self, call: Callable[[], Awaitable[tuple[Answer, Mapping[str, str]]]], tokens: float = 0, patience: float = 1
+        self,
+        call: Callable[[], Awaitable[Any]],
+        read: Callable[[str], Answer],
+        tokens: float = 0,
+        patience: float = 1,
     ) -> Answer:
-        """Call until it brings an answer (beside it: the response's headers), and return that.
+        """Return what a call brings, once it brings an answer.
 
         Passing faults (429, 5xx, time-outs, broken connections, what is no answer) are tried again after what the
         server asks for, or a jittered pause that doubles.
 
         Args:
-            call: sends a request by openai's client; raises NoAnswerError for a response that holds no answer.
+            call: sends a request by openai's client and returns the raw response.
+            read: reads its text; raises NoAnswerError where that holds no answer.
             tokens: what it takes of a limit of tokens.
             patience: times `BIND_AN_AUDIO_REQUEST_SECONDS`, after which the whole call counts as lost.
 
@@ -131,9 +128,10 @@ class Client:
                 if self._stopped.is_set():
                     raise StoppedError
                 try:
-                    # The client's own limit is for each read: a body that drips would never reach it.
+                    # The limit of openai's client is for each read: a body that drips would never reach it.
                     async with asyncio.timeout(patience * self._seconds):
-                        answer, headers = await call()
+                        response = await call()
+                    answer = read(response.text)
                 except openai.OpenAIError as error:
                     if stop := fatal(error, self._model):
                         raise stop from None
@@ -156,7 +154,7 @@ class Client:
                     problem = scrubbed(str(error)) or f"no whole answer within {patience * self._seconds:g} s"
                     self._pace.failed()
                 else:
-                    self._pace.accepted(headers, sent)
+                    self._pace.accepted(response.headers, sent)
                     return answer
             self._tell_pause(pause, problem)
             await until_stopped(self._stopped, pause)
@@ -200,7 +198,7 @@ def client_settings() -> dict[str, Any]:
     for name in SECRET_VARIABLES:
         if not re.fullmatch("[!-~]*", os.environ.get(name, "")):
             raise ValueError(f"{name}: holds a space, a line end or another character that no key has; set it again")
-    return {"api_key": key or "none", "base_url": address, "timeout": number("BIND_AN_AUDIO_REQUEST_SECONDS", 60.0)}
+    return {"api_key": key or "none", "base_url": address, "max_retries": 0, "timeout": None}
 
 
 def is_own_server() -> bool:
@@ -227,6 +225,8 @@ def fatal(error: Exception, model: str) -> ValueError | None:
     if not isinstance(error, openai.APIStatusError):
         return ValueError(f"decompose: {type(error).__name__}: {scrubbed(_reason(error))}")
     status, code = error.status_code, str(error.code or error.type or "")
+    if code == FILTERED:
+        return FilteredError(scrubbed(_reason(error)))
     if code in SPENT_CODES or status == 402:
         return ValueError(f"decompose: the account's quota is used up ({code or status}); add credit and run again")
     if status in TRANSIENT_STATUS or status >= 500:

@@ -10,7 +10,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.language_model.answers import no_answer
+from stages.language_model.answers import NoAnswerError, answer_in
 
 LOCK_SECONDS = 60.0
 
@@ -46,19 +46,19 @@ class RequestCache:
     def get(self, key: str) -> Reply | None:
         """Return the reply kept under `key`, None where there is none; what is no answer is dropped."""
         row = self._base.execute("SELECT reply, tier FROM replies WHERE key = ?", (key,)).fetchone()
-        if row and no_answer(row[0]):
+        try:
+            return Reply(answer_in(row[0]), row[1]) if row else None
+        except NoAnswerError:
             # Earlier versions kept whatever came with status 200.
             self._base.execute("DELETE FROM replies WHERE key = ? AND reply = ?", (key, row[0]))
             return None
-        return Reply(*row) if row else None
 
     def put(self, key: str, text: str, tier: str) -> Reply:
         """Keep an answer and return what is kept: the first one under a key stays, so that two processes read the same.
 
-        Raises ValueError for what is no answer.
+        Raises NoAnswerError for what is no answer.
         """
-        if problem := no_answer(text):
-            raise ValueError(problem)
+        answer_in(text)
         self.get(key)  # what is no answer makes room
         self._base.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?)", (key, text, tier))
         kept = self.get(key)
