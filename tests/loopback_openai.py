@@ -231,7 +231,8 @@ class Server:
             try:
                 await writer.drain()
             except ConnectionError:
-                self.note(given_up=True)
+                if drips:
+                    self.note(given_up=True)
                 raise
             await asyncio.sleep(0.02 if drips else 0)
         return True
