@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stages.corpus.clips import SPLITS, accepted_clips, foundation_split, heard_key, seen_key, whole_key
+from stages.corpus.clips import SPLITS, Row, accepted_clips, foundation_split, heard_key, seen_key, whole_key
 from stages.evaluation.encoders_report import report_encoders, report_published
 from stages.formats.files import replacing_folder, write_json, write_tsv
 from stages.params.models import Encoders, PretrainedEncoders
@@ -30,7 +30,6 @@ from stages.synthesis.mel import mel_spectrogram
 from stages.towers import imagebind as ib
 from stages.towers.clap import Clap, Tokenizer, word_pieces, write_vocabulary
 from stages.towers.contrastive import (
-    Row,
     contrastive_loss,
     equal_pairs,
     hard_partners,

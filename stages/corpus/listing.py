@@ -156,7 +156,7 @@ def of_part(paths: Sequence[str], own: Collection[str], others: Collection[str] 
 def csv_rows(
     folder: Path, table: str, rejected: list[Rejected], columns: Sequence[str] = ()
 ) -> Iterator[tuple[str, Row]]:
-    """Rows of a CSV file with a header, each after its place ("train.csv, row 3"); broken rows are rejected.
+    """Rows of a CSV file with a header, each after where it stands ("train.csv, row 3"); broken rows are rejected.
 
     Raises ValueError where the file is no UTF-8, no CSV or lacks one of `columns`.
     """
@@ -170,30 +170,30 @@ def csv_rows(
                 found = ", ".join(header) or "nothing"
                 raise ValueError(f"{path}: no column {missing}; its first line holds {found}; name the columns so")
             for number, row in enumerate(reader, start=1):
-                place = f"{table}, row {number}"
+                where = f"{table}, row {number}"
                 if None in row:
                     detail = "more cells than columns: put quotes around a caption that holds commas"
-                    rejected.append(reject("", place, "broken_row", detail))
+                    rejected.append(reject("", where, "broken_row", detail))
                 else:
-                    yield place, row
+                    yield where, row
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: no readable CSV in UTF-8 ({error}); mend or convert it") from None
 
 
 def jsonl_rows(folder: Path, table: str, rejected: list[Rejected]) -> Iterator[tuple[str, Row]]:
-    """Rows of a JSONL file, each after its place; a line that is no JSON object in UTF-8 is rejected."""
+    """Rows of a JSONL file, each after where it stands; a line that is no JSON object in UTF-8 is rejected."""
     with open(folder / table, "rb") as file:
         for number, line in enumerate(file, start=1):
-            place = f"{table}, row {number}"
+            where = f"{table}, row {number}"
             try:
                 row = json.loads(line.decode("utf-8-sig")) if line.strip() else None
             except (ValueError, RecursionError) as error:
-                rejected.append(reject("", place, "broken_row", f"no JSON in UTF-8: {error}"))
+                rejected.append(reject("", where, "broken_row", f"no JSON in UTF-8: {error}"))
                 continue
             if isinstance(row, dict) and is_text(row):
-                yield place, row
+                yield where, row
             elif line.strip():
-                rejected.append(reject("", place, "broken_row", "no JSON object of whole characters"))
+                rejected.append(reject("", where, "broken_row", "no JSON object of whole characters"))
 
 
 def is_text(value: Any) -> bool:

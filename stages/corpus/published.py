@@ -59,11 +59,11 @@ def audiocaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected
     rejected: list[Rejected] = []
     for table, split in _tables(folder, files, {f"{word}.csv": SPLITS[word] for word in SPLITS}, "audiocaps"):
         rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
-        for place, row in csv_rows(folder, table, rejected, ("youtube_id", "caption")):
+        for where, row in csv_rows(folder, table, rejected, ("youtube_id", "caption")):
             if row["youtube_id"] and text_of(row["caption"]):
                 rows[row["youtube_id"], text_of(row.get("start_time")) or "0"].append(row)
             else:
-                rejected.append(reject("", place, "no_caption", "no youtube_id or no caption"))
+                rejected.append(reject("", where, "no_caption", "no youtube_id or no caption"))
         starts = Counter(video for video, _ in rows)
         own = {word for word in SPLITS if SPLITS[word] == split}
         for (video, start), group in rows.items():
@@ -92,7 +92,7 @@ def clotho(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     clips: list[Clip] = []
     rejected: list[Rejected] = []
     for table, part in _tables(folder, files, {f"clotho_captions_{part}.csv": part for part in CLOTHO}, "clotho"):
-        for place, row in csv_rows(folder, table, rejected, ("file_name", "caption_1")):
+        for where, row in csv_rows(folder, table, rejected, ("file_name", "caption_1")):
             file = (row["file_name"] or "").strip()
             captions = [text_of(value) for column, value in row.items() if column.startswith("caption")]
             captions = [caption for caption in captions if caption]
@@ -102,7 +102,7 @@ def clotho(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
                 clip = Clip(f"clotho-{slug(stem)}", file, f"clotho-{file}", CLOTHO[part], None, ())
                 _add(clip, paths, captions, prepare, clips, rejected)
             else:
-                rejected.append(reject("", place, "no_caption", "no file_name or no caption"))
+                rejected.append(reject("", where, "no_caption", "no file_name or no caption"))
     return distinct(clips, rejected)
 
 

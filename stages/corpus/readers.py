@@ -106,12 +106,12 @@ def _esc50(folder: Path) -> tuple[list[Clip], list[Rejected]]:
         )
     clips: list[Clip] = []
     rejected: list[Rejected] = []
-    for place, row in csv_rows(folder, "meta/esc50.csv", rejected, ("filename", "fold", "category", "src_file")):
+    for where, row in csv_rows(folder, "meta/esc50.csv", rejected, ("filename", "fold", "category", "src_file")):
         name = row["filename"] or ""
         file = f"audio/{name}"
         clip = f"esc50-{slug(PurePosixPath(name).stem)}"
         if not name or not inside(file):
-            rejected.append(reject("", place, "file_name", "no file name inside the folder"))
+            rejected.append(reject("", where, "file_name", "no file name inside the folder"))
         elif row["fold"] not in ESC_SPLITS:
             rejected.append(reject(clip, file, "unknown_fold", str(row["fold"])))
         elif row["category"] not in categories():
@@ -140,10 +140,10 @@ def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejec
     for table in tables:
         is_csv = table.endswith(".csv")
         rows = csv_rows(folder, table, rejected, ("file_name",)) if is_csv else jsonl_rows(folder, table, rejected)
-        for place, row in rows:
+        for where, row in rows:
             name = row.get("file_name")
             if not isinstance(name, str) or not name.strip():
-                rejected.append(reject("", place, "file_name", "no file_name"))
+                rejected.append(reject("", where, "file_name", "no file_name"))
                 continue
             path = PurePosixPath(table).parent / name.replace("\\", "/")
             file, clip = str(path), slug(str(path.with_suffix("")) if path.name else name)
@@ -158,7 +158,7 @@ def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejec
             elif not caption:
                 rejected.append(reject(clip, file, "no_caption", f"none of the columns {', '.join(CAPTION_COLUMNS)}"))
             elif (file, caption) in listed:
-                rejected.append(reject(clip, file, "listed_twice", f"{place}: with this caption once before"))
+                rejected.append(reject(clip, file, "listed_twice", f"{where}: with this caption once before"))
             elif given and given.lower() not in SPLITS:
                 rejected.append(reject(clip, file, "unknown_split", given))
             elif not given and len(named) > 1:

@@ -48,7 +48,7 @@ STAND_INS: dict[str, dict[str, Any]] = {
 }
 
 # (stage, seconds, peak memory in GB)
-Row = tuple[str, float, float]
+StageCost = tuple[str, float, float]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +83,7 @@ def prepare_folder(folder: Path, **changes: dict[str, Any]) -> None:
     write_json(folder / MEASURED, [])
 
 
-def rehearse(folder: Path) -> list[Row]:
+def rehearse(folder: Path) -> list[StageCost]:
     """Write the weights, run every stage, generate one clip in a prepared folder, as far as that is not done yet.
 
     Returns a row each. Raises ValueError where one fails.
@@ -97,9 +97,9 @@ def rehearse(folder: Path) -> list[Row]:
     return run_once("generate", folder, "stages.commands.main", *words)
 
 
-def run_once(name: str, folder: Path, module: str, *words: str) -> list[Row]:
+def run_once(name: str, folder: Path, module: str, *words: str) -> list[StageCost]:
     """Run `python -m module words` in the folder unless it was measured before; returns all rows so far."""
-    rows: list[Row] = [tuple(row) for row in read_json(folder / MEASURED)]
+    rows: list[StageCost] = [tuple(row) for row in read_json(folder / MEASURED)]
     if name in [row[0] for row in rows]:
         print(f"{name}: done before", flush=True)
         return rows
@@ -108,7 +108,7 @@ def run_once(name: str, folder: Path, module: str, *words: str) -> list[Row]:
     return rows
 
 
-def timed(name: str, folder: Path, command: Sequence[str]) -> Row:
+def timed(name: str, folder: Path, command: Sequence[str]) -> StageCost:
     """Run one command in the folder and measure it. Raises ValueError where it fails."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "BIND_AN_AUDIO_TRACKING": "off"}
     environment |= {"BIND_AN_AUDIO_CACHE": str(folder.absolute() / ".cache"), "HF_HUB_OFFLINE": "1"}
@@ -126,7 +126,7 @@ def timed(name: str, folder: Path, command: Sequence[str]) -> Row:
     return row
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[StageCost]) -> str:
     """The measured stages as a Markdown table."""
     lines = ["| stage | seconds | peak memory, GB |", "| --- | ---: | ---: |"]
     lines += [f"| {name} | {seconds:.0f} | {peak:.1f} |" for name, seconds, peak in rows]

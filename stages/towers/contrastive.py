@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stages.corpus.clips import heard_attributes, seen_key
-
-Row = dict[str, Any]
+from stages.corpus.clips import Row, heard_attributes, seen_key
 
 
 def contrastive_loss(left: Tensor, right: Tensor, scale: Tensor, same: Tensor) -> Tensor:
