@@ -114,14 +114,14 @@ def convert(params: PretrainedBackbone) -> None:
 
 
 def encode_split(
-    split: str, codec: Codec, clap: TextEncoder, tokenizer: TextTokenizer, work: Path, place: str = "cpu"
+    split: str, codec: Codec, clap: TextEncoder, tokenizer: TextTokenizer, work: Path, runs_on: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Scaled latents `[N, C, 10, W]` and CLAP token features `[N, 77, C]` of a split; `clap` lies on `place`."""
+    """Scaled latents `[N, C, 10, W]` and CLAP token features `[N, 77, C]` of a split; `clap` lies on `runs_on`."""
     rows = accepted_clips(split)
     waveforms = progress(waveform_pieces(rows), f"latents {split}", -(-len(rows) // PIECE))
     latents = stored(work / "latents", (codec.encode(mel_spectrogram(part)) for part in waveforms))
     tokens = tokenizer([row["caption"] for row in rows])
-    return latents, stored(work / "context", (clap.token_features(part.to(place)).cpu() for part in tokens.split(64)))
+    return latents, stored(work / "context", (clap.token_features(part.to(runs_on)).cpu() for part in tokens.split(64)))
 
 
 if __name__ == "__main__":

@@ -24,9 +24,12 @@ def main() -> None:
     params, data = load_params().sample, load_embeddings("test")
     systems = [
         System("codec", None, 1.0, takes=1),
-        *at_both_scales("reference", lambda places: data.clap_tokens[places], params),
+        *at_both_scales("reference", lambda indices: data.clap_tokens[indices], params),
         System(
-            "floor", lambda places: data.empty_tokens.repeat(len(places), 1, 1), 1.0, params.clips_per_caption_unguided
+            "floor",
+            lambda indices: data.empty_tokens.repeat(len(indices), 1, 1),
+            1.0,
+            params.clips_per_caption_unguided,
         ),
     ]
     counts = write_samples("references", systems, load_denoiser(), data, params)

@@ -103,11 +103,11 @@ def test_pairs_that_fail_a_threshold_are_neither_trained_on_nor_sampled_and_are_
     assert all((row["image_text_agreement"] > middle) == (row["id"] in kept) for row in rows)
     for split, whole in before.items():
         part = load_embeddings(split, project / "data/embeddings")
-        places = [place for place, item in enumerate(whole.ids) if item in kept]
-        assert part.ids == [whole.ids[place] for place in places]
-        assert 0 < len(places) < len(whole.ids)
-        assert torch.equal(part.latents, whole.latents[places])
-        assert torch.equal(part.clap_tokens, whole.clap_tokens[places])
+        indices = [index for index, item in enumerate(whole.ids) if item in kept]
+        assert part.ids == [whole.ids[index] for index in indices]
+        assert 0 < len(indices) < len(whole.ids)
+        assert torch.equal(part.latents, whole.latents[indices])
+        assert torch.equal(part.clap_tokens, whole.clap_tokens[indices])
     sh(project, "python", "-m", "stages.sample_references", BIND_AN_AUDIO_TRACKING="off")
     sampled = {row["id"] for row in read_jsonl(project / "data/samples/references/codec/metadata.jsonl")}
     assert sampled == kept & set(before["test"].ids)

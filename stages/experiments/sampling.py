@@ -32,7 +32,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class System:
-    """What is sampled under one name: the contexts `[B, T, C]` of rows by their places `[B]`, `takes` clips a row.
+    """What is sampled under one name: the contexts `[B, T, C]` of rows by their indices `[B]`, `takes` clips a row.
 
     Without contexts the real clips' own latents are decoded, which no generator can surpass.
     """
@@ -68,17 +68,17 @@ def write_samples(
     counts = {}
     with replacing_folder(SAMPLES / group) as folder:
         for system in systems:
-            wanted = [(place, take) for place in chosen for take in range(system.takes)]
+            wanted = [(index, take) for index in chosen for take in range(system.takes)]
             written: list[Row] = []
             for batch in progress(in_batches(wanted, BATCH), system.name, -(-len(wanted) // BATCH)):
-                places = [place for place, _ in batch]
-                latents = data.latents[places]
+                indices = [index for index, _ in batch]
+                latents = data.latents[indices]
                 if system.contexts is not None:
                     latents = sample_latents(
                         denoiser,
-                        system.contexts(places),
+                        system.contexts(indices),
                         data.empty_tokens,
-                        seeds=[derive_seed(params.seed, data.ids[place], take) for place, take in batch],
+                        seeds=[derive_seed(params.seed, data.ids[index], take) for index, take in batch],
                         latent_shape=tuple(latents.shape[1:]),
                         sampler=params.sampler,
                         steps=params.steps,
@@ -93,11 +93,11 @@ def write_samples(
 def write_clips(
     folder: Path, rows: list[Row], takes: list[tuple[int, int]], waveforms: Tensor, guidance_scale: float
 ) -> list[Row]:
-    """Write waveforms `[B, samples]` as 16-bit FLAC and return their rows; a take is a place in `rows` and a number."""
+    """Write waveforms `[B, samples]` as 16-bit FLAC, return rows; a take is an index of `rows` and a number."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for (place, take), waveform in zip(takes, waveforms, strict=True):
-        row = rows[place]
+    for (index, take), waveform in zip(takes, waveforms, strict=True):
+        row = rows[index]
         name = f"{row['id']}_{take}.flac"
         soundfile.write(folder / name, waveform.clamp(-1, 1).numpy(), SAMPLE_RATE, subtype="PCM_16")
         caption = {"id": row["id"], "take": take, "caption": row["caption"]}
