@@ -9,6 +9,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,9 @@ from stages.corpus.signals import at_level, centroid, generator, level, limited
 from stages.corpus.soundworld import HEARD, SIZE_PITCH, SOURCES, draw_attributes, draw_recordings, make, plan
 from stages.corpus.soundworld_captions import caption_of_one, caption_of_two, noun_phrase
 from stages.corpus.soundworld_sources import Draw
+from stages.evaluation.probes import linear_probe
 from stages.params.data import Attribute, Prepare, SoundSource
+from stages.synthesis.mel import mel_spectrogram
 
 ATTRIBUTES = get_args(Attribute)
 HEARD_ALONE = {"pace", "loudness", "envelope"}
@@ -40,6 +43,9 @@ def prepare(**changes):
         "test_share": 0.2,
     }
     return Prepare.model_validate(values | changes)
+
+
+WIDE = prepare(seed=5, clips=320, compositions=0.0, valid_share=0.0, test_share=0.5)
 
 
 def made(settings):
@@ -340,6 +346,30 @@ def test_a_small_thing_sounds_about_an_octave_above_a_large_one(source):
 
     for timbre in (-1.0, 0.0, 1.0):
         assert 0.7 < height("small", timbre) - height("large", timbre) < 2.2
+
+
+def test_what_a_small_codec_keeps_of_a_mel_still_tells_the_source():
+    """A small codec keeps blocks of four bands by four frames, at best; what is louder than the room shows in them."""
+    planned = [(clip, make(clip, WIDE)) for clip in plan(WIDE)]
+    mels = mel_spectrogram(torch.tensor(np.stack([wave for _, (_, wave) in planned]), dtype=torch.float32))
+    blocks = torch.nn.functional.avg_pool2d(mels[:, None], 4)[:, 0]
+    blocks = blocks.maximum(blocks.amax(dim=(1, 2), keepdim=True) - 2.5)
+    blocks = blocks - blocks.mean(dim=(1, 2), keepdim=True)
+    loudest = blocks.sort(dim=2).values[:, :, -3:].mean(dim=2)
+    moves = blocks.diff(dim=2).abs().mean(dim=2)
+    features = torch.cat([blocks.mean(dim=2), blocks.std(dim=2), loudest, moves], dim=1)
+    sources = [clip.recordings[0].source for clip, _ in planned]
+    test = [clip.split == "test" for clip, _ in planned]
+
+    def recognised(names):
+        """Share of test clips of `names` whose source a linear probe reads off the blocks."""
+        learned = [place for place in range(len(sources)) if not test[place]]
+        asked = [place for place in range(len(sources)) if test[place] and sources[place] in names]
+        parts = (part for places in (learned, asked) for part in (features[places], [sources[p] for p in places]))
+        return linear_probe(*parts)
+
+    assert recognised(set(SOURCES)) > 0.87
+    assert recognised({"clock", "engine", "train", "waves", "wind"}) > 0.87
 
 
 def test_joining_keeps_the_length_and_both_parts():
