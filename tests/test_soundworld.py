@@ -365,8 +365,8 @@ def test_what_a_small_codec_keeps_of_a_mel_still_tells_the_source():
         """Share of test clips of `names` whose source a linear probe reads off the blocks."""
         learned = [place for place in range(len(sources)) if not test[place]]
         asked = [place for place in range(len(sources)) if test[place] and sources[place] in names]
-        parts = (part for places in (learned, asked) for part in (features[places], [sources[p] for p in places]))
-        return linear_probe(*parts)
+        truth, asked_truth = ([str(sources[place]) for place in places] for places in (learned, asked))
+        return linear_probe(features[learned], truth, features[asked], asked_truth)
 
     assert recognised(set(SOURCES)) > 0.87
     assert recognised({"clock", "engine", "train", "waves", "wind"}) > 0.87
