@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stages.corpus.clips import accepted_clips, foundation_split
 from stages.formats.files import replacing_folder, write_json
-from stages.params.models import PretrainedBackbone
+from stages.params.models import PublishedBackbone
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 @torch.no_grad()
-def convert(params: PretrainedBackbone) -> None:
+def convert(params: PublishedBackbone) -> None:
     """Take Make-An-Audio's published U-Net instead, and measure it on the validation split."""
     be_deterministic()
     with replacing_folder(BACKBONE) as folder:

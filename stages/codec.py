@@ -21,7 +21,7 @@ from stages.corpus.clips import accepted_clips, foundation_split, read_waveforms
 from stages.formats.audio import HOP_LENGTH
 from stages.formats.files import replacing_folder, write_json
 from stages.params.models import Codec as CodecParams
-from stages.params.models import PretrainedCodec
+from stages.params.models import PublishedCodec
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
@@ -70,7 +70,7 @@ def main() -> None:
     log_stage("codec", params, metrics, {"vae": vae_run.curve, "vocoder": vocoder_run.curve})
 
 
-def convert(params: PretrainedCodec) -> None:
+def convert(params: PublishedCodec) -> None:
     """Take Make-An-Audio's published VAE and BigVGAN instead, and report them on the validation split."""
     be_deterministic()
     rows = accepted_clips("valid")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from stages.corpus.clips import SPLITS, Row, accepted_clips, foundation_split, heard_key, seen_key, whole_key
 from stages.evaluation.encoders_report import report_encoders, report_published
 from stages.formats.files import replacing_folder, write_json, write_tsv
-from stages.params.models import Encoders, PretrainedEncoders
+from stages.params.models import Encoders, PublishedEncoders
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
@@ -76,7 +76,7 @@ def main() -> None:
     log_stage("encoders", params, metrics, {"imagebind": imagebind.curve, "clap": clap.curve})
 
 
-def convert(params: PretrainedEncoders) -> None:
+def convert(params: PublishedEncoders) -> None:
     """Take the published ImageBind and CLAP text tower instead, and report retrieval on the test split."""
     be_deterministic()
     with replacing_folder(ENCODERS) as folder:

@@ -19,7 +19,7 @@ from stages.published.encoders import read_text_tower
 from stages.published.make_an_audio import read_make_an_audio
 from stages.synthesis.bigvgan import read_generator
 from stages.weights.fitting import without_prefix
-from tests.test_pretrained import make_an_audio_state
+from tests.test_published import make_an_audio_state
 
 GOLDEN = Path(__file__).parent / "golden"
 ORIGIN = "some/where.ckpt"

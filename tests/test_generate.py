@@ -25,7 +25,7 @@ from stages.published.encoders import convert_encoders
 from stages.published.unet import convert_unet
 from stages.synthesis.generation import latent_width
 from stages.synthesis.unet import load_denoiser
-from tests.test_pretrained import write_published
+from tests.test_published import write_published
 from tests.test_towers import published_imagebind
 
 ROOT = Path(__file__).parent.parent

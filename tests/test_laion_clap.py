@@ -26,7 +26,7 @@ from stages.towers.laion_clap import (
 )
 from stages.towers.roberta import PADDING, RobertaTokenizer, RobertaTower
 from stages.towers.store import load_clap
-from tests.test_pretrained import published  # noqa: F401 - a fixture
+from tests.test_published import published  # noqa: F401 - a fixture
 from tests.test_towers import published_imagebind
 
 CONFIG = {

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from stages.full_size.rehearse import ROOT, main, prepare_folder, rehearse, run_once
 from stages.towers.roberta import RobertaTower
 from tests.test_laion_clap import CONFIG, checkpoint, write_laion_clap, write_tokenizer
-from tests.test_pretrained import published  # noqa: F401 - a fixture
+from tests.test_published import published  # noqa: F401 - a fixture
 from tests.test_towers import published_imagebind
 
 

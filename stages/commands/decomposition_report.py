@@ -1,7 +1,6 @@
 """Count how a file of captions fares in decomposition: by the caption's own words, with added words, or not at all.
 
-Command: `bind-an-audio decomposition-report captions.csv --out report.tsv`, or without the console command
-`python -m stages.commands.decomposition_report captions.csv`. Seconds for 5,000 captions.
+Command: `bind-an-audio decomposition-report captions.csv --out report.tsv`. Seconds for 5,000 captions.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from pathlib import Path
 from stages.formats.files import write_tsv
 from stages.language.rules import decompose
 from stages.plumbing.progress import progress
-from stages.plumbing.running import run_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,15 +65,3 @@ def read_captions(path: Path, column: str) -> list[str]:
     if not captions:
         raise ValueError(f"{path}: holds no captions; give a file with rows")
     return captions
-
-
-def _from_command_line() -> None:
-    parser = argparse.ArgumentParser(
-        prog="decomposition-report", description="Count how captions fare in decomposition."
-    )
-    add_arguments(parser)
-    main(parser.parse_args())
-
-
-if __name__ == "__main__":
-    run_command(_from_command_line)

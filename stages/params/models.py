@@ -72,7 +72,7 @@ class Encoders(Section):
     clap_training: Schedule
 
 
-class PretrainedEncoders(Section):
+class PublishedEncoders(Section):
     """`encoders` by published weights, from the folder `weights`: ImageBind, and whose text features steer.
 
     `clap` is what the U-Net reads and experiment B learns to produce: Make-An-Audio's own text tower, or LAION-CLAP's
@@ -184,7 +184,7 @@ class GeneratorOptions(Section):
 
 
 class Codec(Section):
-    """`codec`: mel VAE and BigVGAN, trained here; `weights` is where pretrained ones would lie."""
+    """`codec`: mel VAE and BigVGAN, trained here; `weights` is where published ones would lie."""
 
     source: Literal["trained"]
     weights: str
@@ -195,7 +195,7 @@ class Codec(Section):
     vocoder_training: Schedule
 
 
-class PretrainedCodec(Section):
+class PublishedCodec(Section):
     """`codec` by published weights: Make-An-Audio's VAE and its BigVGAN, from the folder `weights`."""
 
     source: Literal["pretrained"]
@@ -236,7 +236,7 @@ class Backbone(Section):
         return self
 
 
-class PretrainedBackbone(Section):
+class PublishedBackbone(Section):
     """`backbone` by published weights, from the folder `weights`: Make-An-Audio's U-Net; they do not tell its heads."""
 
     source: Literal["pretrained"]

@@ -23,9 +23,9 @@ from stages.params.models import (
     Encoders,
     Judges,
     LaionClapJudges,
-    PretrainedBackbone,
-    PretrainedCodec,
-    PretrainedEncoders,
+    PublishedBackbone,
+    PublishedCodec,
+    PublishedEncoders,
 )
 from stages.params.section import Section
 
@@ -37,10 +37,10 @@ class Params(Section):
     decompose: Decompose
     images: Images
     quality: Quality
-    encoders: Annotated[Encoders | PretrainedEncoders, Field(discriminator="source")]
+    encoders: Annotated[Encoders | PublishedEncoders, Field(discriminator="source")]
     judges: Annotated[Judges | LaionClapJudges, Field(discriminator="clap")]
-    codec: Annotated[Codec | PretrainedCodec, Field(discriminator="source")]
-    backbone: Annotated[Backbone | PretrainedBackbone, Field(discriminator="source")]
+    codec: Annotated[Codec | PublishedCodec, Field(discriminator="source")]
+    backbone: Annotated[Backbone | PublishedBackbone, Field(discriminator="source")]
     embed: Embed
     train_a: TrainA
     train_b: TrainB

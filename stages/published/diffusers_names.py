@@ -1,8 +1,8 @@
 """Make-An-Audio's published U-Net and VAE as diffusers' classes, their sizes read off the weights.
 
-Both are latent diffusion's (CompVis/latent-diffusion). Its U-Net numbers blocks through all levels where diffusers
-numbers them within a level; its VAE's attention has 1 x 1 convolutions where diffusers has linear layers. Names come
-here without the checkpoint's prefixes, see `stages/published/make_an_audio.py`.
+Both are latent diffusion's (CompVis/latent-diffusion). diffusers' own converter gives the U-Net's names; for the VAE it
+knows no attention but the middle's, whose 1 x 1 convolutions are linear layers in diffusers: its names are given here.
+Names come without the checkpoint's prefixes, see `stages/published/make_an_audio.py`.
 """
 
 from __future__ import annotations
@@ -17,24 +17,6 @@ from torch import Tensor
 
 from stages.weights.fitting import load_exactly, shape_of
 
-OUTSIDE_BLOCKS = {
-    "time_embed.0.": "time_embedding.linear_1.",
-    "time_embed.2.": "time_embedding.linear_2.",
-    "input_blocks.0.0.": "conv_in.",
-    "middle_block.0.": "mid_block.resnets.0.",
-    "middle_block.1.": "mid_block.attentions.0.",
-    "middle_block.2.": "mid_block.resnets.1.",
-    "out.0.": "conv_norm_out.",
-    "out.2.": "conv_out.",
-}
-IN_RESNETS = {
-    "in_layers.0.": "norm1.",
-    "in_layers.2.": "conv1.",
-    "emb_layers.1.": "time_emb_proj.",
-    "out_layers.0.": "norm2.",
-    "out_layers.3.": "conv2.",
-    "skip_connection.": "conv_shortcut.",
-}
 IN_VAE = {
     "norm_out.": "conv_norm_out.",
     "nin_shortcut.": "conv_shortcut.",
@@ -71,8 +53,24 @@ def read_unet(weights: Mapping[str, Tensor], heads: int | Sequence[int], origin:
                 "backbone.attention_heads to the checkpoint's, Make-An-Audio's are 8"
             )
     unet = UNet2DConditionModel(**config)
-    load_exactly(unet, {_unet_name(name, config["layers_per_block"]): value for name, value in weights.items()}, origin)
+    load_exactly(unet, unet_weights(weights, config, origin), origin)
     return unet.eval()
+
+
+def unet_weights(weights: Mapping[str, Tensor], config: Mapping[str, Any], origin: str | Path) -> dict[str, Tensor]:
+    """A U-Net's weights under diffusers' names; those that its converter leaves out keep their own.
+
+    Raises ValueError where one is missing that the converter asks for.
+    """
+    from diffusers.loaders.single_file_utils import LDM_UNET_KEY, convert_ldm_unet_checkpoint
+
+    try:
+        found = convert_ldm_unet_checkpoint({LDM_UNET_KEY + name: value for name, value in weights.items()}, config)
+    except KeyError as error:
+        raise ValueError(f"{origin}: no weight named {error.args[0]}; is it the checkpoint that was meant?") from None
+    taken = {id(value) for value in found.values()}
+    named = {name: value for name, value in found.items() if value is not None}
+    return named | {name: value for name, value in weights.items() if id(value) not in taken}
 
 
 def unet_config(weights: Mapping[str, Tensor], heads: int | Sequence[int], origin: str | Path) -> dict[str, Any]:
@@ -190,31 +188,4 @@ def _vae_name(name: str, levels: int) -> str:
         for old, new in IN_VAE_ATTENTION.items():
             if match[2].startswith(old):
                 return match[1] + new + match[2].removeprefix(old)
-    return name
-
-
-def _unet_name(name: str, layers_per_block: int) -> str:
-    for old, new in OUTSIDE_BLOCKS.items():
-        if name.startswith(old):
-            return _in_resnet(name.replace(old, new, 1))
-    match = re.fullmatch(r"(input|output)_blocks\.(\d+)\.(\d+)\.(.*)", name)
-    if not match:
-        return name
-    side, number, part, rest = match[1], int(match[2]), int(match[3]), match[4]
-    if side == "input":
-        level, layer = divmod(number - 1, layers_per_block + 1)
-        block = f"down_blocks.{level}."
-        if layer == layers_per_block:
-            return block + "downsamplers.0." + rest.replace("op.", "conv.", 1)
-    else:
-        level, layer = divmod(number, layers_per_block + 1)
-        block = f"up_blocks.{level}."
-    if rest.startswith("conv."):
-        return block + "upsamplers.0." + rest
-    return _in_resnet(f"{block}{'attentions' if part else 'resnets'}.{layer}.{rest}")
-
-
-def _in_resnet(name: str) -> str:
-    for old, new in IN_RESNETS.items():
-        name = name.replace(f".{old}", f".{new}")
     return name
