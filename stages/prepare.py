@@ -20,7 +20,8 @@ from stages.corpus.listing import Clip, check_splits, counted, reject
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip
 from stages.corpus.signals import Waveform, generator
-from stages.corpus.soundworld import Planned, make, plan
+from stages.corpus.soundworld import make
+from stages.corpus.soundworld_plan import Planned, plan
 from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import replacing_folder, write_jsonl
 from stages.formats.shards import write_shard

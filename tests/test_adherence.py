@@ -8,7 +8,8 @@ import pytest
 
 from stages.corpus.measurements import event_peaks, loudness_curve, rate
 from stages.corpus.signals import generator
-from stages.corpus.soundworld import SOURCES, make, plan
+from stages.corpus.soundworld import SOURCES, make
+from stages.corpus.soundworld_plan import plan
 from stages.evaluation.adherence import adherence, calibrate, uncalibrated
 from stages.params.data import Attribute, Prepare
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from stages.corpus import soundworld_words as vocabulary
 from stages.corpus.reprogramming import held_out_pairs, joined_then, part_samples
 from stages.corpus.signals import at_level, centroid, generator, level, limited
-from stages.corpus.soundworld import HEARD, SIZE_PITCH, SOURCES, draw_attributes, draw_recordings, make, plan
+from stages.corpus.soundworld import HEARD, SIZE_PITCH, SOURCES, draw_attributes, make
 from stages.corpus.soundworld_captions import caption_of_one, caption_of_two, noun_phrase
+from stages.corpus.soundworld_plan import draw_recordings, plan
 from stages.corpus.soundworld_sources import Draw
 from stages.evaluation.probes import linear_probe
 from stages.params.data import Attribute, Prepare, SoundSource
