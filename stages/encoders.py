@@ -49,6 +49,7 @@ from stages.training.loop import Trained, train
 from stages.training.stored import stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
 
+WORD_TABLE = "modality_preprocessors.text.token_embedding.weight"
 PROBE_COLUMNS = ("attribute", "embedding", "value")
 
 
@@ -94,9 +95,11 @@ def train_imagebind(rows: list[Row], params: Encoders, work: Path) -> Trained:
     model = ib.build_imagebind(params.imagebind)
     images = stored(work / "images", (ib.read_image(row["image"])[None] for row in progress(rows, "images")))
     features = stored(work / "features", map(ib.audio_features, waveform_pieces(rows)))
-    caption, seen, heard = (
-        ib.tokenize([row[name] for row in rows]) for name in ("caption", "visual_part", "text_part")
-    )
+    texts = torch.stack([ib.tokenize([row[name] for row in rows]) for name in ("caption", "visual_part", "text_part")])
+    # Numbered anew, in their old order: the largest is still that of a text's end.
+    words, numbered = texts.unique(return_inverse=True)
+    table = ib.keep_words(model, words)
+    caption, seen, heard = numbered
     seen_codes, heard_codes, whole_codes = (key_codes(rows, key) for key in (seen_key, heard_key, whole_key))
     partners = hard_partners(rows)
 
@@ -121,7 +124,7 @@ def train_imagebind(rows: list[Row], params: Encoders, work: Path) -> Trained:
         batch = with_hard_partners(anchors, partners, update // 2)
         return (audio_loss if update % 2 else image_loss)(batch, ib.logit_scale(model))
 
-    return train(
+    trained = train(
         model,
         loss,
         name="imagebind",
@@ -131,6 +134,9 @@ def train_imagebind(rows: list[Row], params: Encoders, work: Path) -> Trained:
         work=work,
         epoch_updates=max(1, schedule.updates // 10),
     )
+    # What is kept has all words; those that training never saw stay as they began.
+    trained.last[WORD_TABLE] = table.index_copy(0, words, trained.last[WORD_TABLE])
+    return trained
 
 
 def train_clap(rows: list[Row], tokenizer: Tokenizer, params: Encoders, work: Path) -> Trained:

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from stages.judging.networks import build_scorer_clap, embed_captions
 from stages.params.models import ImageBindSize, TowerSize
 from stages.params.schema import load_params
 from stages.published.encoders import imagebind_weights, read_text_tower
@@ -238,3 +239,38 @@ def test_encoders_come_back_from_their_folder(tmp_path):
         words = ib.tokenize(["a bell"])
         assert torch.equal(ib.embed_texts(again, words), ib.embed_texts(imagebind, words))
     assert not any(parameter.requires_grad for parameter in clap_again.parameters())
+
+
+@given(st.lists(st.integers(1, 75), min_size=1, max_size=5))
+def test_what_comes_after_the_longest_text_of_a_batch_changes_nothing(lengths):
+    torch.manual_seed(0)
+    imagebind, clap = ib.build_imagebind(SMOKE.imagebind, ("text",)).eval(), build_scorer_clap(8, 50).eval()
+    tokens, captions = torch.zeros(2, len(lengths), 77, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        tokens[row, : length + 2] = torch.tensor([49_406, *torch.randint(1, 40_000, (length,)).tolist(), 49_407])
+        captions[row, : length + 2] = torch.randint(1, 50, (length + 2,))
+    with torch.no_grad():
+        whole = ib.unit(imagebind({"text": tokens})["text"])
+        assert torch.allclose(ib.embed_texts(imagebind, tokens), whole, atol=1e-5)
+        heard = clap.get_text_features(input_ids=captions, attention_mask=(captions != 0).long()).pooler_output
+        assert torch.allclose(embed_captions(clap, captions), ib.unit(heard), atol=1e-5)
+
+
+def test_a_table_of_the_corpus_words_embeds_as_that_of_all_words_and_learns_alike():
+    torch.manual_seed(0)
+    model = ib.build_imagebind(SMOKE.imagebind, ("text",)).eval()
+    tokens = ib.tokenize(["a bell rings", "a dog barks twice", "rain"])
+    whole = ib.embed_texts(model, tokens)
+    (whole[:, 0] * 100).sum().backward()
+    words, numbered = tokens.unique(return_inverse=True)
+    embedding = "modality_preprocessors.text.token_embedding.weight"
+    gradient = model.get_parameter(embedding).grad
+    assert gradient is not None
+    table = ib.keep_words(model, words)
+    assert len(table) == 49_408
+    part = ib.embed_texts(model, numbered)
+    assert torch.equal(part, whole)
+    (part[:, 0] * 100).sum().backward()
+    learned = model.get_parameter(embedding).grad
+    assert learned is not None
+    assert torch.allclose(learned, gradient[words], atol=1e-5)

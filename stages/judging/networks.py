@@ -139,7 +139,8 @@ def build_scorer_clap(embedding_dim: int, vocabulary: int) -> Any:
 
 
 def embed_captions(clap: Any, tokens: Tensor) -> Tensor:
-    """Token ids `[B, 77]` to the scorer's text embeddings `[B, D]` of length 1."""
+    """Token ids `[B, 77]` to the scorer's text embeddings `[B, D]` of length 1; padding of all texts is left out."""
+    tokens = tokens[:, : int((tokens != 0).sum(dim=1).max())]
     output = clap.get_text_features(input_ids=tokens, attention_mask=(tokens != 0).long())
     return nn.functional.normalize(output.pooler_output, dim=-1)
 

@@ -180,8 +180,28 @@ def _device(model: nn.Module) -> torch.device:
 
 
 def embed_texts(model: nn.Module, tokens: Tensor) -> Tensor:
-    """Tokens `[B, 77]` to embeddings `[B, D]` of length 1."""
-    return unit(model({"text": tokens.to(_device(model))})["text"])
+    """Tokens `[B, 77]` to embeddings `[B, D]` of length 1.
+
+    The tower is causal and reads the state at a text's end: what comes after the longest text of the batch is left out.
+    """
+    ends = tokens.argmax(dim=1).to(_device(model))
+    length = int(ends.max()) + 1
+    entrance: Any = model.get_submodule("modality_preprocessors.text")
+    hidden = entrance.token_embedding(tokens[:, :length].to(ends.device)) + entrance.pos_embed[:, :length]
+    hidden = model.get_submodule("modality_trunks.text")(tokens=hidden, attn_mask=entrance.mask[:length, :length])
+    embedding = model.get_submodule("modality_heads.text")(hidden, seq_len=ends)
+    return unit(model.get_submodule("modality_postprocessors.text")(embedding))
+
+
+def keep_words(model: nn.Module, words: Tensor) -> Tensor:
+    """Give the text tower a table of `words` `[V]` alone, from then on 0 to V - 1; returns that of all it had.
+
+    Other words get no gradient: leaving them out spares the optimiser three quarters of a small model's parameters.
+    """
+    entrance: Any = model.get_submodule("modality_preprocessors.text")
+    table: Tensor = entrance.token_embedding.weight.detach()
+    entrance.token_embedding = nn.Embedding.from_pretrained(table[words], freeze=False)
+    return table
 
 
 def embed_images(model: nn.Module, images: Tensor) -> Tensor:
