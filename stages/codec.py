@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from stages.corpus.clips import accepted_clips, foundation_split, read_waveforms
 from stages.formats.audio import HOP_LENGTH
 from stages.formats.files import replacing_folder, write_json
-from stages.params.models import Codec as CodecParams
-from stages.params.models import PublishedCodec
+from stages.params.models import PublishedCodec, TrainedCodec
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
@@ -84,7 +83,7 @@ def convert(params: PublishedCodec) -> None:
     log_stage("codec", params, metrics, {})
 
 
-def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: CodecParams, work: Path) -> Trained:
+def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: TrainedCodec, work: Path) -> Trained:
     """Mel error plus `kl_weight` times the KL divergence per latent value."""
     schedule, frames = params.vae_training, params.vae.segment_frames
     start_near_the_mean(vae, mels)
@@ -135,7 +134,7 @@ def start_near_the_mean(vae: Any, mels: Tensor) -> None:
 
 
 def train_vocoder(
-    vocoder: BigVGAN, waveforms: Tensor, mels: Tensor, decoded: Tensor, params: CodecParams, work: Path
+    vocoder: BigVGAN, waveforms: Tensor, mels: Tensor, decoded: Tensor, params: TrainedCodec, work: Path
 ) -> Trained:
     """Segments of real mels and of decoded ones in turn, both against the real waveform `[N, samples]`, of 16 bit."""
     schedule, frames = params.vocoder_training, params.vocoder.segment_frames

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from stages.corpus.clips import SPLITS, Row, accepted_clips, foundation_split, heard_key, seen_key, whole_key
 from stages.evaluation.encoders_report import report_encoders, report_published
 from stages.formats.files import replacing_folder, write_json, write_tsv
-from stages.params.models import Encoders, PublishedEncoders
+from stages.params.models import PublishedEncoders, TrainedEncoders
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
@@ -89,7 +89,7 @@ def convert(params: PublishedEncoders) -> None:
     log_stage("encoders", params, metrics, {})
 
 
-def train_imagebind(rows: list[Row], params: Encoders, work: Path) -> Trained:
+def train_imagebind(rows: list[Row], params: TrainedEncoders, work: Path) -> Trained:
     """Train ImageBind in turn on image-text pairs and on audio-text and text-text pairs."""
     schedule = params.imagebind_training
     model = ib.build_imagebind(params.imagebind)
@@ -139,7 +139,7 @@ def train_imagebind(rows: list[Row], params: Encoders, work: Path) -> Trained:
     return trained
 
 
-def train_clap(rows: list[Row], tokenizer: Tokenizer, params: Encoders, work: Path) -> Trained:
+def train_clap(rows: list[Row], tokenizer: Tokenizer, params: TrainedEncoders, work: Path) -> Trained:
     """Train CLAP on caption-audio pairs, and on pairs of a caption and its two parts in a row.
 
     The second stands for the language model that CLAP's BERT is before it hears anything: without it a tower of this

@@ -34,7 +34,7 @@ from stages.judging.networks import (
     source_numbers,
     source_recall,
 )
-from stages.params.models import Judges, LaionClapJudges
+from stages.params.models import LaionClapJudges, TrainedJudges
 from stages.params.schema import load_params
 from stages.plumbing.running import run
 from stages.towers.clap import Tokenizer, word_pieces, write_vocabulary
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def train_classifier(
-    rows: list[Row], mels: Tensor, sources: list[str], params: Judges | LaionClapJudges, work: Path
+    rows: list[Row], mels: Tensor, sources: list[str], params: TrainedJudges | LaionClapJudges, work: Path
 ) -> Trained:
     """Cross-entropy against the clip's sources; a clip of two sources is half of each."""
     schedule = params.classifier_training
@@ -107,7 +107,9 @@ def train_classifier(
     )
 
 
-def train_scorer_clap(rows: list[Row], mels: Tensor, tokenizer: Tokenizer, params: Judges, work: Path) -> Trained:
+def train_scorer_clap(
+    rows: list[Row], mels: Tensor, tokenizer: Tokenizer, params: TrainedJudges, work: Path
+) -> Trained:
     """Caption-audio pairs, contrastively."""
     schedule = params.clap_training
     clap = build_scorer_clap(params.clap_embedding_dim, tokenizer.vocabulary)

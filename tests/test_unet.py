@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from stages.params.models import Backbone, Schedule
+from stages.params.models import Schedule, TrainedBackbone
 from stages.published.diffusers_names import read_unet, unet_config
 from stages.synthesis.schedule import NoiseSchedule
 from stages.synthesis.unet import build_denoiser, load_denoiser, save_denoiser
@@ -15,7 +15,7 @@ from tests.golden_weights import digest, drawn_weights
 from tests.latent_diffusion import unet_shapes
 
 GOLDEN = Path(__file__).parent / "golden"
-SMALL = Backbone(
+SMALL = TrainedBackbone(
     source="trained",
     weights="models/pretrained/none",
     seed=1,

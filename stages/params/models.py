@@ -60,7 +60,7 @@ class Schedule(Section):
     learning_rate: Positive
 
 
-class Encoders(Section):
+class TrainedEncoders(Section):
     """`encoders`: the towers that condition, ImageBind and CLAP, trained here."""
 
     source: Literal["trained"]
@@ -85,7 +85,7 @@ class PublishedEncoders(Section):
     clap: Literal["make_an_audio", "laion_clap"]
 
 
-class Judges(Section):
+class TrainedJudges(Section):
     """`judges`: the models that only score, trained here; `weights` is where a published CLAP would lie."""
 
     clap: Literal["trained"]
@@ -183,7 +183,7 @@ class GeneratorOptions(Section):
         return self
 
 
-class Codec(Section):
+class TrainedCodec(Section):
     """`codec`: mel VAE and BigVGAN, trained here; `weights` is where published ones would lie."""
 
     source: Literal["trained"]
@@ -202,7 +202,7 @@ class PublishedCodec(Section):
     weights: str
 
 
-class Backbone(Section):
+class TrainedBackbone(Section):
     """`backbone`: Make-An-Audio's CLAP-conditioned U-Net, trained here."""
 
     source: Literal["trained"]
@@ -221,7 +221,7 @@ class Backbone(Section):
     training: Schedule
 
     @model_validator(mode="after")
-    def _divides(self) -> Backbone:
+    def _divides(self) -> TrainedBackbone:
         for width in self.channels:
             if width % self.norm_groups or width % self.attention_heads:
                 raise ValueError(

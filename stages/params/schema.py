@@ -18,14 +18,14 @@ from ruamel.yaml.error import YAMLError
 from stages.params.data import Decompose, Images, Prepare, Quality
 from stages.params.experiments import Embed, Evaluate, Sample, TrainA, TrainB
 from stages.params.models import (
-    Backbone,
-    Codec,
-    Encoders,
-    Judges,
     LaionClapJudges,
     PublishedBackbone,
     PublishedCodec,
     PublishedEncoders,
+    TrainedBackbone,
+    TrainedCodec,
+    TrainedEncoders,
+    TrainedJudges,
 )
 from stages.params.section import Section
 
@@ -37,10 +37,10 @@ class Params(Section):
     decompose: Decompose
     images: Images
     quality: Quality
-    encoders: Annotated[Encoders | PublishedEncoders, Field(discriminator="source")]
-    judges: Annotated[Judges | LaionClapJudges, Field(discriminator="clap")]
-    codec: Annotated[Codec | PublishedCodec, Field(discriminator="source")]
-    backbone: Annotated[Backbone | PublishedBackbone, Field(discriminator="source")]
+    encoders: Annotated[TrainedEncoders | PublishedEncoders, Field(discriminator="source")]
+    judges: Annotated[TrainedJudges | LaionClapJudges, Field(discriminator="clap")]
+    codec: Annotated[TrainedCodec | PublishedCodec, Field(discriminator="source")]
+    backbone: Annotated[TrainedBackbone | PublishedBackbone, Field(discriminator="source")]
     embed: Embed
     train_a: TrainA
     train_b: TrainB

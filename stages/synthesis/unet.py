@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stages.formats.files import read_json, write_json
-from stages.params.models import Backbone
+from stages.params.models import TrainedBackbone
 from stages.synthesis.schedule import NoiseSchedule
 
 BACKBONE = Path("models/backbone")
@@ -41,7 +41,7 @@ class Denoiser(nn.Module):
         return predicted
 
 
-def build_denoiser(size: Backbone, latent_channels: int, context_dim: int) -> Denoiser:
+def build_denoiser(size: TrainedBackbone, latent_channels: int, context_dim: int) -> Denoiser:
     """Build the U-Net with random weights: cross-attention at every level."""
     from diffusers import UNet2DConditionModel
 
