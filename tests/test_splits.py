@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class ReadError(Exception):
-    """Raised where a stage reads its clips' audio, so that nothing is trained; holds their splits."""
+    """Raised where a stage reads its clips, so that nothing is trained; holds their splits."""
 
 
 @pytest.fixture
@@ -34,12 +34,13 @@ def accepted(tmp_path, monkeypatch):
 
 def splits_read(monkeypatch, stage):
     """The splits of the clips that the stage reads first."""
+    clips = stage.accepted_clips
 
-    def read(rows):
-        raise ReadError({row["split"] for row in rows})
+    def read(split=None):
+        raise ReadError({row["split"] for row in clips(split)})
 
-    monkeypatch.setattr(stage, "read_waveforms", read)
-    monkeypatch.setattr(stage, "work_folder", lambda name: None, raising=False)
+    monkeypatch.setattr(stage, "accepted_clips", read)
+    monkeypatch.setattr(stage, "work_folder", lambda name: None)
     if stage is backbone:
         monkeypatch.setattr(stage, "load_codec", lambda: None)
         monkeypatch.setattr(stage, "load_clap", lambda: (None, None))

@@ -124,7 +124,7 @@ NO_LOCK = [
     b"a: [1",
     b"- 1",
     b"stages: 3",
-    b"stages: {evaluate: {outs: [{md5: 1}]}}",
+    b"stages: {evaluate: {deps: [{md5: 1}], outs: [{md5: 1}]}}",
     b"stages: [1]",
     b"\xff: : 1",
 ]
