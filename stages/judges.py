@@ -3,7 +3,7 @@
 Command: `python -m stages.judges`
 Reads:   data/quality/accepted.jsonl, data/corpus/
 Writes:  models/judges/, metrics/judges.json
-Runtime: about 1 minute for 640 training clips on 2 cores.
+Runtime: about 2 minutes for 2,560 training clips on 2 cores.
 
 Both hear waveform-derived mels of their own, not the codec's, and have a seed of their own. With `judges.clap:
 laion_clap` the second CLAP is LAION's with published weights; only the classifier is trained.

@@ -3,7 +3,7 @@
 Command: `python -m stages.train_b`
 Reads:   data/embeddings/, models/backbone/ (to measure, not to train)
 Writes:  models/experiment_b/, metrics/train_b.json, metrics/curves/train_b.tsv
-Runtime: about 30 s on 2 cores.
+Runtime: about 40 s on 2 cores.
 
 The loss is 2.0 MSE + 1.0 (1 - cosine) against CLAP's token features; the best weights are those of its lowest value on
 the validation split. Each epoch also measures the U-Net's diffusion loss under the predicted tokens, on the noise that
