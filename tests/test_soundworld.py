@@ -224,7 +224,7 @@ def test_a_world_holds_its_sources_and_names_its_attributes_and_no_others(world,
     sources, attributes = world
     orders = {"pitch_order", "loudness_order"} if "order" in attributes else set()
     settings = prepare(
-        seed=seed, clips=16, sources=sources, attributes=attributes, clip_seconds=0.64, compositions=0.5, test_share=0.5
+        seed=seed, clips=48, sources=sources, attributes=attributes, clip_seconds=0.64, compositions=0.5, test_share=0.5
     )
     for row, _ in made(settings):
         assert set(row["sources"]) <= set(sources)
