@@ -129,6 +129,8 @@ def _connection() -> Iterator[Any]:
     address = os.environ["RAY_ADDRESS"]
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what fails is raised here as well
+    # A thread of Ray's that outlives an error must not start a Ray of its own after `ray.shutdown`.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         import ray
         import ray.data
