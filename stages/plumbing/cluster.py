@@ -22,6 +22,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
+from stages.plumbing.cores import core_count
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -71,7 +73,7 @@ def map_batches(
 
 def cores_for(batches: Sequence[object]) -> int:
     """How many processes are worth their start, of a second or two, where a batch takes some tenths of a second."""
-    return min(len(os.sched_getaffinity(0)), max(1, len(batches) // 10))
+    return min(core_count(), max(1, len(batches) // 10))
 
 
 def _once(set_up: Callable[[], Callable[[list[Item]], Result]], batch: list[Item]) -> Result:
@@ -149,7 +151,7 @@ def _connection() -> Iterator[Any]:
             ) from None
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     # As many threads as this process would take: their number can show in the last digits.
-    environment.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    environment.setdefault("OMP_NUM_THREADS", str(core_count()))
     environment |= {name: value for name, value in os.environ.items() if name.startswith("BIND_AN_AUDIO_")}
     environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     try:
