@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.corpus import soundworld_words as vocabulary
@@ -21,6 +21,8 @@ from stages.corpus.soundworld_captions import caption_of_one, caption_of_two, no
 from stages.corpus.soundworld_plan import draw_recordings, plan
 from stages.corpus.soundworld_sources import Draw
 from stages.evaluation.probes import linear_probe
+from stages.imagery.visual_part import parse
+from stages.language.rules import decompose
 from stages.params.data import Attribute, Prepare, SoundSource
 from stages.synthesis.mel import mel_spectrogram
 
@@ -277,6 +279,21 @@ def test_a_caption_names_its_attributes_and_no_other_value(source, seed, neutral
         assert attributes["place"] in caption.lower()
     own_verbs = set(vocabulary.WORDS[source].verbs)
     assert bool(own_verbs & set(re.findall(r"\w+", caption.lower()))) != neutral, caption
+
+
+@given(source=st.sampled_from(sorted(SOURCES)), seed=st.integers(0, 10_000), neutral=st.booleans())
+@settings(max_examples=300, deadline=None)
+@example(source="siren", seed=103, neutral=True)
+def test_the_picture_is_indoors_where_the_sound_is(source, seed, neutral):
+    rng = generator(seed)
+    attributes = draw_attributes(source, ATTRIBUTES, rng)
+    caption = caption_of_one(source, attributes, neutral, rng)
+    seen = decompose(caption, 3, 7).visual_part
+    assert seen is not None, caption
+    scenery = parse(seen).scenery
+    if "scene" in attributes:
+        assert scenery is not None, (caption, seen)
+        assert scenery.indoor == (attributes["scene"] == "indoor"), (caption, seen)
 
 
 @given(source=st.sampled_from(sorted(SOURCES)), seed=st.integers(0, 10_000))

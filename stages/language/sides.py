@@ -92,13 +92,18 @@ def _describes(tokens: list[Token], index: int) -> bool:
 def _begins_phrase(tokens: list[Token], index: int) -> bool:
     """Whether a noun phrase begins: behind a comma, a verb or a joining word, at an article."""
     before, token = tokens[index - 1], tokens[index]
-    if token.comma and not (before.kind in ADJECTIVES and token.kind in ADJECTIVES):
+    if _breaks(tokens, index):
         return True
     if token.kind in DETERMINERS and before.kind not in DETERMINERS:
         return True
     if before.kind in VERBS:
         return not _modifies(tokens, index - 1)
     return before.kind in JOINING | {"adverb", "particle", "auxiliary"}
+
+
+def _breaks(tokens: list[Token], index: int) -> bool:
+    """Whether a comma parts what stands before it from what follows; between adjectives it does not."""
+    return tokens[index].comma and not {tokens[index - 1].kind, tokens[index].kind} <= ADJECTIVES
 
 
 def _modifies(tokens: list[Token], index: int) -> bool:
@@ -175,7 +180,7 @@ def _preposition_side(tokens: list[Token], index: int) -> tuple[str | None, str 
         return (side, None) if before >= 0 and tokens[before].side == side else (None, None)
     if text == "over" and before >= 0 and tokens[before].kind == "sound":
         return None, None  # "Speaks over music": two sounds at once, not a place.
-    while before >= 0 and tokens[before].kind != "order" and not (tokens[before + 1].comma and before + 1 != index):
+    while before >= 0 and tokens[before].kind != "order" and (before + 1 == index or not _breaks(tokens, before + 1)):
         if tokens[before].side == side and tokens[before].kind not in DETERMINERS:
             return side, None
         before -= 1
