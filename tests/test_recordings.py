@@ -115,3 +115,25 @@ def test_what_is_no_audio_or_no_possible_name_is_one_reason(tmp_path, name):
         (tmp_path / name).write_bytes(b"\0\1" * 9000)
     with pytest.raises(UnusableClipError, match=r"unreadable|missing"):
         load_clip(tmp_path / name, SAMPLES)
+
+
+def test_the_loudest_part_of_a_recording_is_taken(tmp_path):
+    wave = 0.01 * np.ones(80_000)
+    wave[50_000:60_000] = 0.6
+    assert np.sum(loudest_window([wave], SAMPLES) == 0.6) == 10_000
+    assert np.array_equal(loudest_window([wave[:100]], SAMPLES), wave[:100])
+    tone(tmp_path / "short.wav", seconds=0.8, rate=16_000)
+    clip = load_clip(tmp_path / "short.wav", SAMPLES)
+    assert len(clip) == SAMPLES
+    assert np.all(clip[12_800:] == 0)
+    with pytest.raises(UnusableClipError, match="missing"):
+        load_clip(tmp_path, SAMPLES)
+
+
+@pytest.mark.parametrize("rate", [8000, 44_100, 48_000])
+def test_resampling_keeps_pitch_and_level(tmp_path, rate):
+    tone(tmp_path / "a.wav", rate=rate, frequency=1000, gain=0.3)
+    clip = load_clip(tmp_path / "a.wav", SAMPLES)
+    spectrum = np.abs(np.fft.rfft(clip[2000:18000]))
+    assert np.argmax(spectrum) == 1000
+    assert np.max(np.abs(clip[2000:-2000])) == pytest.approx(0.3, abs=0.01)

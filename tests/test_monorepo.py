@@ -1,0 +1,54 @@
+"""`bind-an-audio sync` where the DVC repository is a folder of git's."""
+
+import os
+
+import pytest
+from mlflow import MlflowClient
+
+from stages.commands.main import main
+from tests.shell import sh
+from tests.test_sync import PARAMS, artifacts, lay_out_pipeline, runs
+
+
+@pytest.fixture
+def monorepo(empty_store, tmp_path, monkeypatch):
+    """A git repository whose DVC repository is a folder of it, run once; that folder is the test's working folder."""
+    folder = tmp_path / "monorepo" / "sound"
+    folder.mkdir(parents=True)
+    sh(folder.parent, "git", "init", "-q")
+    sh(folder, "dvc", "init", "-q", "--subdir")
+    lay_out_pipeline(folder, empty_store)
+    monkeypatch.chdir(folder)
+    sh(folder, "dvc", "repro", "-q")
+    sh(folder, "git", "add", "-A")
+    sh(folder, "git", "commit", "-qm", "In a folder of its own")
+    return folder
+
+
+def test_a_dvc_repository_in_a_folder_of_gits_is_logged_whole(monorepo, capsys):
+    for folder in (monorepo, monorepo / "data"):
+        os.chdir(folder)
+        main(["sync", "--all"])
+    first, last = capsys.readouterr().out.splitlines()[1::2]
+    assert first.startswith("1 logged, 0 already there")
+    assert last.startswith("0 logged, 1 already there")
+    client, (run,) = runs(monorepo)
+    assert run.data.metrics["evaluation.experiment_b.fad"] == 2.5
+    assert run.data.params == {"prepare.corpus": "bells", "train_b.epochs": "4"}
+    assert (run.data.tags["preset"], run.data.tags["machines"][:6]) == ("default", "Abacus")
+    assert {"params.yaml", "dvc.lock", "metrics/evaluation.json", "metrics/listening/index.html"} <= set(
+        artifacts(client, run.info.run_id)
+    )
+    (stage_run,) = client.search_runs(
+        [client.get_experiment_by_name("bind-an-audio").experiment_id], "tags.kind='stage'"
+    )
+    assert run.data.tags["run.evaluate"] == stage_run.info.run_id
+
+
+def test_the_committed_params_of_a_monorepo_are_found_by_the_stage_itself(monorepo):
+    (monorepo / "params.yaml").write_text(PARAMS.format(7))
+    sh(monorepo, "dvc", "repro", "-q")
+    client = MlflowClient(f"sqlite:///{monorepo / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("bind-an-audio").experiment_id
+    newest = client.search_runs([experiment], "tags.kind='stage'")[0]
+    assert newest.data.tags["preset_changes"] == "train_b.epochs=7"

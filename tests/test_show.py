@@ -1,0 +1,60 @@
+"""`bind-an-audio show` and the console command itself."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from stages.commands.main import main
+
+
+def test_show_prints_a_system_a_line_and_where_to_look(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "metrics").mkdir()
+    values = {"real": {"source_accuracy": 0.91}, "experiment_b": {"fad": 1.25, "source_accuracy": 0.4}, "captions": 3}
+    (tmp_path / "metrics" / "evaluation.json").write_text(json.dumps(values))
+    main(["show"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["system", "source_accuracy", "fad"],
+        ["real", "0.910", "-"],
+        ["experiment_b", "0.400", "1.250"],
+    ]
+    assert any("metrics/listening/index.html" in line for line in lines)
+    assert "On which machine this was made is not known." in lines
+    main(["show", "--markdown"])
+    assert capsys.readouterr().out.splitlines() == [
+        "| system | source_accuracy | fad |",
+        "| --- | --- | --- |",
+        "| real | 0.910 | - |",
+        "| experiment_b | 0.400 | 1.250 |",
+    ]
+    assert any(f"sqlite:///{tmp_path}/mlflow.db" in line for line in lines)
+
+
+def test_the_console_command_ends_a_users_mistake_in_one_line(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "from stages.commands.main import entry; entry()", "show"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: metrics/evaluation.json: no such file; has the stage that writes it run (`dvc repro`)?"
+    ]
+
+
+def test_help_starts_without_heavy_packages():
+    code = (
+        "import sys\nfrom stages.commands.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "assert not {'torch', 'mlflow', 'dvc', 'numpy'} & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "generate" in done.stdout
