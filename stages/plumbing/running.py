@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
@@ -17,6 +18,9 @@ DISK_WORDS = re.compile(
     r"|inline_container|PytorchStreamWriter|System error\.$"
 )
 
+# Of mallopt(3).
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
 
 def run(main: Callable[[], None], *words: str) -> None:
     """Start a stage as `run_command` does, but first refuse every word on the command line except `words`."""
@@ -26,9 +30,22 @@ def run(main: Callable[[], None], *words: str) -> None:
         if unknown:
             known = f"takes {', '.join(words)} alone" if words else "takes no arguments"
             raise ValueError(f"{unknown[0]}: {Path(sys.argv[0]).stem} {known}; values stand in params.yaml")
+        keep_freed_memory()
         main()
 
     run_command(checked)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library give freed memory back to its own next request, not to the system, where it is glibc.
+
+    By default it returns a large tensor's pages at once and gets them anew, zeroed, for the next: a tenth of a training
+    update, and half of BigVGAN's time over many clips.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 256 * 2**20)
+        mallopt(M_TRIM_THRESHOLD, 2**30)
 
 
 def run_command(main: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
 from stages.synthesis.vae import decode_latent, encode_mel
 
 CODEC = Path("models/codec")
-VOCODED_SAMPLES = 32 * 40_960
+CLIP_SAMPLES = 40_960
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,10 @@ class Codec:
     @torch.no_grad()
     def vocode(self, mels: Tensor) -> Tensor:
         """Log10 mels `[B, 80, T]` to waveforms `[B, 256 T]`."""
-        # A long clip takes much memory at BigVGAN's full size: as many at a time as make 82 s.
-        parts = mels.split(max(1, VOCODED_SAMPLES // (HOP_LENGTH * mels.shape[2])))
+        # One clip at a time stays in a processor's caches: 32 take three times as long each. A card wants many, but at
+        # BigVGAN's full size no more than make 82 s, for memory.
+        at_once = CLIP_SAMPLES if self.vae.device.type == "cpu" else 32 * CLIP_SAMPLES
+        parts = mels.split(max(1, at_once // (HOP_LENGTH * mels.shape[2])))
         return torch.cat([self.vocoder(part.to(self.vae.device)).cpu() for part in parts])
 
     def to(self, device: str) -> Codec:
