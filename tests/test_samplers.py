@@ -118,6 +118,7 @@ def test_a_clip_does_not_depend_on_its_batch(sampler, scale):
             sampler=sampler,
             steps=4,
             guidance_scale=scale,
+            guidance_from_timestep=0,
         )
 
     torch.testing.assert_close(sample([2])[0], sample([0, 1, 2])[2], rtol=1e-3, atol=1e-4)
@@ -134,7 +135,9 @@ def test_guidance_1_runs_the_conditional_branch_alone_and_guidance_2_extrapolate
         conditional = guided(unet, contexts, empty, 1)(noise, 500)
         unconditional = guided(unet, empty.expand(2, -1, -1), empty, 1)(noise, 500)
         both = guided(unet, contexts, empty, 2)(noise, 500)
-    assert batches == [2, 2, 4]
+        early_alone = guided(unet, contexts, empty, 2, from_timestep=501)(noise, 500)
+    assert batches == [2, 2, 4, 2]
+    torch.testing.assert_close(early_alone, conditional)
     torch.testing.assert_close(both, 2 * conditional - unconditional, rtol=1e-3, atol=1e-4)
 
 

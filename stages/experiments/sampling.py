@@ -83,6 +83,7 @@ def write_samples(
                         sampler=params.sampler,
                         steps=params.steps,
                         guidance_scale=system.guidance_scale,
+                        guidance_from_timestep=params.guidance_from_timestep,
                     )
                 written += write_clips(folder / system.name, rows, batch, codec.decode(latents), system.guidance_scale)
             write_jsonl(folder / system.name / "metadata.jsonl", written)

@@ -23,7 +23,7 @@ from stages.params.schema import load_params
 from stages.published.diffusers_names import unet_config, vae_config
 from stages.published.make_an_audio import UNET, VAE
 from stages.synthesis.bigvgan import BigVGAN
-from stages.synthesis.codec import VOCODED_SAMPLES, Codec
+from stages.synthesis.codec import VOCODED_ON_CARD, Codec
 from stages.synthesis.samplers import guided
 from stages.synthesis.schedule import MAKE_AN_AUDIO
 from stages.synthesis.unet import Denoiser
@@ -153,9 +153,9 @@ def generating(clips: int) -> list[Step]:
         predict = guided(denoiser, context, context[0], 3.0)
         denoising = gigabytes(partial(predict, latents, 500))
         decoding = gigabytes(partial(codec.decode_mel, latents))
-        # As many as the codec vocodes at once: more of them take longer and no more memory.
-        mels = torch.randn(count, 80, 8 * COLUMNS)[: VOCODED_SAMPLES // CLIP_SAMPLES]
-        vocoding = gigabytes(partial(codec.vocode, mels))
+        # As many as the codec vocodes at once on a card: more of them take longer and no more memory.
+        mels = torch.randn(count, 80, 8 * COLUMNS)[: VOCODED_ON_CARD // CLIP_SAMPLES]
+        vocoding = gigabytes(partial(codec.vocoder, mels))
         rows.append((name, parts, max(denoising, decoding, vocoding)))
     latents, context = torch.randn(PIECE, 4, 10, COLUMNS), torch.randn(PIECE, TOKENS, CONTEXT_DIM)
     most = gigabytes(lambda: fixed_diffusion_loss(denoiser, latents, context, draws=1))

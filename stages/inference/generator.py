@@ -201,6 +201,7 @@ class Generator:
             sampler=self.run.params.sample.sampler,
             steps=request.steps,
             guidance_scale=request.guidance_scale,
+            guidance_from_timestep=self.run.params.sample.guidance_from_timestep,
         )
         waveform = self._codec.decode(latents)[0].clamp(-1, 1)
         return waveform if request.seconds is None else waveform[: round(request.seconds * SAMPLE_RATE)]

@@ -96,6 +96,7 @@ class Sample(Section):
     sampler: Literal["dpm_solver", "ddim"]
     steps: Count
     guidance_scale: Annotated[float, Field(ge=1)]
+    guidance_from_timestep: Annotated[int, Field(ge=0, lt=1000)]
     clips_per_caption: Count
     clips_per_caption_unguided: Count
     captions: Annotated[int, Field(ge=0)]

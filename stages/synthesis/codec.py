@@ -17,7 +17,9 @@ from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
 from stages.synthesis.vae import decode_latent, encode_mel
 
 CODEC = Path("models/codec")
-CLIP_SAMPLES = 40_960
+# BigVGAN makes so many at a time. One clip stays in a processor's caches, where 32 take three times as long each; a card
+# wants many, but at full size no more than 82 s, for memory.
+VOCODED_ON_CPU, VOCODED_ON_CARD = 40_960, 32 * 40_960
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,7 @@ class Codec:
     @torch.no_grad()
     def vocode(self, mels: Tensor) -> Tensor:
         """Log10 mels `[B, 80, T]` to waveforms `[B, 256 T]`."""
-        # One clip at a time stays in a processor's caches: 32 take three times as long each. A card wants many, but at
-        # BigVGAN's full size no more than make 82 s, for memory.
-        at_once = CLIP_SAMPLES if self.vae.device.type == "cpu" else 32 * CLIP_SAMPLES
+        at_once = VOCODED_ON_CPU if self.vae.device.type == "cpu" else VOCODED_ON_CARD
         parts = mels.split(max(1, at_once // (HOP_LENGTH * mels.shape[2])))
         return torch.cat([self.vocoder(part.to(self.vae.device)).cpu() for part in parts])
 

@@ -25,6 +25,7 @@ def sample_latents(
     sampler: Literal["dpm_solver", "ddim"],
     steps: int,
     guidance_scale: float,
+    guidance_from_timestep: int,
 ) -> Tensor:
     """Scaled latents `[B, *latent_shape]` for contexts `[B, T, C]`, computed where the U-Net lies, given on the CPU.
 
@@ -37,9 +38,10 @@ def sample_latents(
         sampler: `dpm_solver` (DPM-Solver++ 2M) or `ddim` (as Make-An-Audio samples).
         steps: of the sampler.
         guidance_scale: of classifier-free guidance; 1 is none.
+        guidance_from_timestep: below it there is none; 0 guides all steps.
     """
     device = next(denoiser.parameters()).device
-    predict = guided(denoiser, context.to(device), empty.to(device), guidance_scale)
+    predict = guided(denoiser, context.to(device), empty.to(device), guidance_scale, guidance_from_timestep)
     noise = initial_noise(seeds, latent_shape).to(device)
     solve = dpm_solver if sampler == "dpm_solver" else ddim
     return solve(denoiser.schedule, predict, noise, steps).cpu()

@@ -23,7 +23,9 @@ def initial_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def guided(denoiser: Denoiser, context: Tensor, empty: Tensor, guidance_scale: float) -> Prediction:
+def guided(
+    denoiser: Denoiser, context: Tensor, empty: Tensor, guidance_scale: float, from_timestep: int = 0
+) -> Prediction:
     """Classifier-free guidance (Ho and Salimans 2022): p_empty + scale (p_context - p_empty), in one batched call.
 
     Args:
@@ -31,6 +33,8 @@ def guided(denoiser: Denoiser, context: Tensor, empty: Tensor, guidance_scale: f
         context: `[B, T, C]`.
         empty: the context of "", `[T, C]`.
         guidance_scale: 1 leaves the second branch out.
+        from_timestep: below it the second branch is left out, too: late steps decide no more what is to sound, and
+            guidance there adds errors (Kynkäänniemi et al. 2024, "Applying guidance in a limited interval").
     """
 
     def conditional(latents: Tensor, timestep: int) -> Tensor:
@@ -38,6 +42,8 @@ def guided(denoiser: Denoiser, context: Tensor, empty: Tensor, guidance_scale: f
         return predicted
 
     def both(latents: Tensor, timestep: int) -> Tensor:
+        if timestep < from_timestep:
+            return conditional(latents, timestep)
         contexts = torch.cat([empty.expand_as(context), context])
         predicted = denoiser(torch.cat([latents, latents]), torch.tensor(timestep), contexts)
         unconditional, conditioned = predicted.chunk(2)
