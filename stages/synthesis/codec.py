@@ -17,8 +17,8 @@ from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
 from stages.synthesis.vae import decode_latent, encode_mel
 
 CODEC = Path("models/codec")
-# BigVGAN makes so many at a time. One clip stays in a processor's caches, where 32 take three times as long each; a card
-# wants many, but at full size no more than 82 s, for memory.
+# BigVGAN makes so many at a time. One clip stays in a processor's caches, where 32 take three times as long each; a
+# card wants many, but at full size no more than 82 s, for memory.
 VOCODED_ON_CPU, VOCODED_ON_CARD = 40_960, 32 * 40_960
 
 
