@@ -25,7 +25,7 @@ from stages.evaluation.adherence import calibrate, uncalibrated
 from stages.evaluation.comparison import compare, doubts
 from stages.evaluation.details import confusion_rows, detail_rows
 from stages.evaluation.intervals import Estimate
-from stages.evaluation.scoring import Scorers, SystemClips, read_system, score_clips, summarize
+from stages.evaluation.scoring import ClipScores, Scorers, SystemClips, read_system, score_clips, summarize
 from stages.evaluation.systems import METRICS, SYSTEMS, sample_folders
 from stages.formats.files import read_json, replacing_folder, write_json, write_tsv
 from stages.judging.clap_scorer import load_scorer
@@ -76,7 +76,7 @@ def main() -> None:
     write_tsv("metrics/details.tsv", detail_rows(scores), header=["detail", "system", "value"])
     write_tsv("metrics/judge_confusion.tsv", confusion_rows(systems["real"], scorers), header=["actual", "predicted"])
     draw(rows, curves, systems)
-    write_page(everything, systems, metrics, reasons)
+    write_page(everything, systems, scores, metrics, reasons)
     log_stage("evaluate", params, {**metrics, "comparison": comparison}, {})
 
 
@@ -113,16 +113,22 @@ def draw(table: list[dict[str, Any]], curves: dict[str, Any], systems: dict[str,
         plot_curves(curves, folder / "curves.png")
         rows = spread(systems["real"].rows, 6)
         mels = {
-            name: list(mel_spectrogram(first_takes(systems[name], [row["id"] for row in rows])).numpy())
+            name: list(mel_spectrogram(systems[name].waveforms[first_takes(systems[name], rows)]).numpy())
             for name in SYSTEMS
         }
         plot_mels(mels, [row["caption"] for row in rows], folder / "mels.png")
 
 
-def write_page(params: Params, systems: dict[str, SystemClips], metrics: dict[str, Any], reasons: list[str]) -> None:
+def write_page(
+    params: Params,
+    systems: dict[str, SystemClips],
+    scores: dict[str, ClipScores],
+    metrics: dict[str, Any],
+    reasons: list[str],
+) -> None:
     """The listening page of evenly chosen test captions, first takes."""
     rows = spread(systems["real"].rows, params.evaluate.listening_captions)
-    clips = {name: first_takes(systems[name], [row["id"] for row in rows]).numpy() for name in SYSTEMS}
+    takes = {name: first_takes(systems[name], rows) for name in SYSTEMS}
     shown = [
         ListeningRow(
             id=row["id"],
@@ -130,9 +136,12 @@ def write_page(params: Params, systems: dict[str, SystemClips], metrics: dict[st
             visual_part=row["visual_part"],
             text_part=row["text_part"],
             image=Path(row["image"]),
-            clips={name: waveforms[index] for name, waveforms in clips.items()},
+            clips={name: systems[name].waveforms[indices[place]].numpy() for name, indices in takes.items()},
+            sources=row["sources"],
+            group=caption_group(row),
+            scores={name: scores[name].values["clap_score"][indices[place]] for name, indices in takes.items()},
         )
-        for index, row in enumerate(rows)
+        for place, row in enumerate(rows)
     ]
     notes = ["Every system starts a take from the same noise; shown is the first take of each."]
     accuracy = read_json("metrics/judges.json").get("source_accuracy")
@@ -151,10 +160,17 @@ def write_page(params: Params, systems: dict[str, SystemClips], metrics: dict[st
         )
 
 
-def first_takes(system: SystemClips, ids: list[str]) -> torch.Tensor:
-    """Waveforms `[len(ids), samples]` of take 0."""
-    indices = {row["id"]: index for index, row in enumerate(system.rows) if system.takes[index] == 0}
-    return system.waveforms[[indices[name] for name in ids]]
+def first_takes(system: SystemClips, rows: list[Row]) -> list[int]:
+    """Where among a system's clips the first take of each row is."""
+    places = {row["id"]: index for index, row in enumerate(system.rows) if system.takes[index] == 0}
+    return [places[row["id"]] for row in rows]
+
+
+def caption_group(row: Row) -> str:
+    """What kind of caption a test row has, for the listening page's filter."""
+    if row["held_out_pair"]:
+        return "a pair of sources new to training"
+    return "a pair of sources" if row["composition"] else "one source"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tests.browser import chromium
 SAMPLE_RATE = 16_000
 SYSTEMS = ["real", "codec", "reference", "experiment_a", "experiment_b", "floor"]
 NASTY = "A <b>bell</b> & \"dog\" 'bark' $title </script><script>window.harmed = 1</script>"
+A_AHEAD = {"experiment_a": 0.5, "experiment_b": 0.3}
+B_AHEAD = {"experiment_a": 0.2, "experiment_b": 0.3}
 
 
 def clip(seconds, pitch):
@@ -29,9 +32,11 @@ def rows(folder):
     first = {system: clip(0.5 if index < 2 else 20, index + 2) for index, system in enumerate(SYSTEMS)}
     second = {system: clip(20, index + 9) for index, system in enumerate(SYSTEMS) if system != "codec"}
     return [
-        ListeningRow("one", "A bell rings twice", "a bronze bell", "rings twice", image, first),
-        ListeningRow("two", NASTY, NASTY, NASTY, image, second),
-        ListeningRow("three", "Nothing was made", "a dog", "barks", None, {}),
+        ListeningRow(
+            "one", "A bell rings twice", "a bronze bell", "rings twice", image, first, ["bell"], "one source", A_AHEAD
+        ),
+        ListeningRow("two", NASTY, NASTY, NASTY, image, second, ["bell", "dog"], "a pair of sources", B_AHEAD),
+        ListeningRow("three", "Nothing was made", "a dog", "barks", None, {}, ["dog"], "one source"),
     ]
 
 
@@ -124,7 +129,7 @@ def test_every_image_decodes(page):
 def test_what_comes_from_data_is_shown_as_text(page):
     assert page.title() == "Listening & more"
     assert page.locator("#two h3").inner_text() == NASTY
-    assert page.locator("#two .parts dd").all_inner_texts() == [NASTY, NASTY]
+    assert page.locator("#two .parts dd:not(.gap)").all_inner_texts() == [NASTY, NASTY]
     assert page.evaluate("window.harmed") is None
     assert page.locator("footer").inner_text() == "Drawn from <OpenMoji>."
     assert page.locator("#two").get_by_role("button", name=f"Play Experiment A: {NASTY}", exact=True).count() == 1
@@ -280,3 +285,66 @@ def test_a_missing_image_file_is_named(tmp_path):
     row = ListeningRow("one", "a", "b", "c", Path(tmp_path / "none.png"), {})
     with pytest.raises(ValueError, match=r"none\.png: no such image"):
         write(tmp_path / "a.html", tmp_path, rows=[row])
+
+
+def captions_shown(page):
+    return page.locator("article:visible").evaluate_all("all => all.map(article => article.id)")
+
+
+def test_captions_are_filtered_by_source_and_kind(page):
+    page.select_option("[name=source]", "bell")
+    assert captions_shown(page) == ["one", "two"]
+    page.select_option("[name=group]", "a pair of sources")
+    assert captions_shown(page) == ["two"]
+    page.keyboard.press("Escape")
+    page.select_option("[name=source]", "dog")
+    page.select_option("[name=group]", "one source")
+    assert captions_shown(page) == ["three"]
+
+
+def test_captions_are_sorted_by_the_gap_between_a_and_b(page):
+    for order, ids in (("a", "one three two"), ("b", "two three one"), ("gap", "one two three"), ("", "one two three")):
+        page.select_option("[name=order]", order)
+        assert captions_shown(page) == ids.split()
+
+
+def test_a_clip_that_a_filter_hides_stops(page):
+    page.locator("#one .play").nth(2).click()
+    wait_until_only(page, 2)
+    page.select_option("[name=group]", "a pair of sources")
+    wait_until_silent(page)
+    page.keyboard.press("Space")
+    page.locator("#two .playing").wait_for()
+
+
+@pytest.mark.parametrize("drawn", [0.1, 0.9])
+def test_the_blind_comparison_hides_whose_a_clip_is_and_the_saved_tally_knows(page, drawn):
+    page.evaluate(f"Math.random = () => {drawn}")
+    first, second = ("experiment_b", "experiment_a") if drawn < 0.5 else ("experiment_a", "experiment_b")
+    page.keyboard.press("b")
+    assert captions_shown(page) == ["one", "two"], "without clips of both there is nothing to compare"
+    assert page.locator("#one .clip:visible .name").all_inner_texts() == ["First", "Second"]
+    visible = page.locator("#one").inner_text() + " ".join(
+        page.locator("#one button:visible").evaluate_all("all => all.map(one => one.getAttribute('aria-label') || '')")
+    )
+    assert "Experiment" not in visible
+    assert "CLAP score" not in visible
+    page.locator("#one .play:visible").first.focus()
+    page.keyboard.press("f")
+    for key in ("2", "2", "1", "ArrowRight"):
+        page.keyboard.press(key)  # pressed again, a rating is taken back
+    page.keyboard.press("3")
+    page.locator("#two").get_by_role("button", name="Neither").click()
+    assert "Experiment" not in page.locator(".tally").inner_text()
+    page.keyboard.press("b")
+    assert page.locator("#one .name").all_inner_texts()[3:5] == ["Experiment A", "Experiment B"]
+    assert ("B 1, neither 1" in page.locator(".tally").inner_text()) == (first == "experiment_b")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the tally").click()
+    saved = json.loads(Path(download.value.path()).read_text("utf-8"))
+    assert saved["preferred"] == {"experiment_a": 0, "experiment_b": 0, "tie": 1} | {first: 1}
+    assert saved["votes"] == [{"id": "one", "preferred": first}, {"id": "two", "preferred": "tie"}]
+    assert saved["rated"] == {
+        first: {"good": 1, "usable": 0, "unusable": 0},
+        second: {"good": 0, "usable": 0, "unusable": 1},
+    }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ Waveform = NDArray[np.float32]  # within +-1, [samples]
 
 IMAGE_PIXELS = 272  # twice the width at which a page shows an image
 MEL_FLOOR, MEL_CEILING = -4.5, 0.5  # log10 magnitudes that are drawn black and brightest, in all pictures alike
+RATINGS = ("good", "usable", "unusable")
 
 CORPORA = {
     "soundworld": "soundworld, made by this pipeline",
@@ -41,7 +42,10 @@ CORPORA = {
 
 @dataclass(frozen=True)
 class ListeningRow:
-    """One test caption with what was made of it; `clips` maps systems to waveforms and may lack some."""
+    """One test caption with what was made of it; `clips` maps systems to waveforms and may lack some.
+
+    sources, group: what the page's filters ask for; scores: CLAP score of each system's clip, for the gap of B and A.
+    """
 
     id: str
     caption: str
@@ -49,6 +53,9 @@ class ListeningRow:
     text_part: str
     image: Path | None
     clips: Mapping[str, Waveform]
+    sources: Sequence[str] = ()
+    group: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 def write_listening_page(
@@ -86,11 +93,15 @@ def write_listening_page(
         ],
         meanings=[SYSTEMS[system] for system in systems if system in SYSTEMS] + [METRICS[key] for key in shown],
         rows=rows,
+        sources=sorted({source for row in rows for source in row.sources}),
+        groups=sorted({row.group for row in rows}),
+        ratings=RATINGS,
         systems=systems,
         doubts=doubts,
         notes=notes,
         sample_rate=SAMPLE_RATE,
         name=system_name,
+        gap=_gap,
         image=_image,
         mel=_mel,
         audio=_audio,
@@ -119,6 +130,13 @@ def _figure(metric: Metric, value: float | None) -> str | None:
     if value is None:
         return None
     return f"{100 * value:.{metric.decimals}f}\N{NO-BREAK SPACE}%" if metric.share else f"{value:.{metric.decimals}f}"
+
+
+def _gap(row: ListeningRow) -> float | None:
+    """B's CLAP score less A's; None where one of them was not scored."""
+    if {"experiment_a", "experiment_b"} <= set(row.scores):
+        return round(row.scores["experiment_b"] - row.scores["experiment_a"], 3)
+    return None
 
 
 def _image(row: ListeningRow) -> str:
