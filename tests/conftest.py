@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,7 @@ def environment():
         for name in ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
         patch.delenv("BIND_AN_AUDIO_CACHE", raising=False)
-        patch.delenv("BIND_AN_AUDIO_TRACKING", raising=False)
+        patch.setenv("BIND_AN_AUDIO_TRACKING", "off")
         for role in ("AUTHOR", "COMMITTER"):
             patch.setenv(f"GIT_{role}_NAME", "Test")
             patch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
@@ -51,34 +51,50 @@ def corpora() -> Path:
     return Path(named)
 
 
+@pytest.fixture(scope="module")
+def tracking() -> Iterator[None]:
+    """What the stages of this file do is logged to MLflow; elsewhere it is not, which spares seconds a stage."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BIND_AN_AUDIO_TRACKING", "on")
+        yield
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A path that all workers of pytest-xdist share, made by the one that comes first."""
+    base = factory.getbasetemp()
+    path = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    done = Path(f"{path}.done")
+    with FileLock(f"{path}.lock"):
+        if not done.exists():
+            make(path)
+            done.touch()
+    return path
+
+
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A scratch clone after its first `dvc repro`, everything committed; whoever changes it takes a copy.
+    """A scratch clone after its first `dvc repro`, everything committed; whoever changes it takes a copy."""
 
-    It is made once, by the worker of pytest-xdist that comes first.
-    """
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reproduced"
-    done = folder.with_suffix(".done")
-    with FileLock(folder.with_suffix(".lock")):
-        if not done.exists():
-            lay_out_scratch_clone(folder)
-            stages = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-            assert set(stages_run(sh(folder, "dvc", "repro"))) == set(stages)
-            sh(folder, "git", "add", "--all")
-            sh(folder, "git", "commit", "--quiet", "--message", "First run")
-            done.touch()
-    return folder
+    def run(folder: Path) -> None:
+        lay_out_scratch_clone(folder)
+        stages = yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+        assert set(stages_run(sh(folder, "dvc", "repro", BIND_AN_AUDIO_TRACKING="on"))) == set(stages)
+        sh(folder, "git", "add", "--all")
+        sh(folder, "git", "commit", "--quiet", "--message", "First run")
+
+    return made_once(tmp_path_factory, "reproduced", run)
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database with its tables made: copying it saves the seconds of making them."""
-    from mlflow import MlflowClient
 
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    def make(path: Path) -> None:
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+
+    return made_once(tmp_path_factory, "empty.db", make)
 
 
 @pytest.fixture
@@ -86,6 +102,4 @@ def start_server(tmp_path: Path) -> Iterator[Servers]:
     """Starts servers that speak OpenAI's protocol; they end with the test."""
     servers = Servers(tmp_path)
     yield servers
-    for process in servers.processes:
-        process.kill()
-        process.wait()
+    servers.close()

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import logging
 import os
+import queue
+import runpy
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import threading
+import traceback
+from contextlib import closing, contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
+import pytest
 import yaml
 
 from stages.formats.files import read_jsonl, write_jsonl
+from tests import loopback_openai
+from tests.shell import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[1]
 KEY = "sk-planted-key-0123456789"
@@ -25,30 +35,37 @@ CAPTIONS = [
 
 
 class Servers:
-    """Starts loopback servers; each has a folder with its log."""
+    """Starts loopback servers, each in a thread of its own; each has a folder with its log."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.processes: list[subprocess.Popen[str]] = []
+        self.running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None], threading.Thread]] = []
 
     def __call__(self, **settings):
-        folder = self.folder / f"server-{len(self.processes)}"
+        folder = self.folder / f"server-{len(self.running)}"
         folder.mkdir()
-        words = [f"{name}={value}" for name, value in settings.items()]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.loopback_openai", str(folder), *words],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.processes.append(process)
+        self.said: queue.Queue[str] = queue.Queue()
+        loop = asyncio.new_event_loop()
+        words = {name: str(value) for name, value in settings.items()}
+        task = loop.create_task(loopback_openai.main(folder, words, self.said.put))
+        thread = threading.Thread(target=self._serve, args=(loop, task), daemon=True)
+        thread.start()
+        self.running.append((loop, task, thread))
         return self.next_line(), folder
 
+    @staticmethod
+    def _serve(loop, task):
+        with suppress(asyncio.CancelledError), asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.get_loop().run_until_complete(task)
+
     def next_line(self) -> str:
-        """Wait for the newest server's next line."""
-        stdout = self.processes[-1].stdout
-        assert stdout is not None
-        return stdout.readline().strip()
+        """Wait for what the newest server says next."""
+        return self.said.get(timeout=PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        for loop, task, thread in self.running:
+            loop.call_soon_threadsafe(task.cancel)
+            thread.join()
 
 
 def lay_out(folder, captions, **changes):
@@ -67,21 +84,49 @@ def environment(address, **more):
         "PYTHONPATH": str(ROOT),
         "OPENAI_API_KEY": KEY,
         "OPENAI_BASE_URL": address,
-        "BIND_AN_AUDIO_TRACKING": "off",
         "BIND_AN_AUDIO_POLL_SECONDS": "0.01",
         **more,
     }
 
 
 def stage(folder, address, *words, **more):
-    return subprocess.run(
-        [sys.executable, "-m", "stages.decompose", *words],
-        cwd=folder,
-        env=environment(address, **more),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Run the stage in this process, which spares its start, and return what the command would have given.
+
+    `OPENAI_LOG` is read when openai is imported: here it is given to openai again.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    code: int | str | None = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["stages/decompose.py", *words])
+        patch.delitem(sys.modules, "stages.decompose", raising=False)
+        for name, value in environment(address, **more).items():
+            patch.setenv(name, value)
+        with logged_to(err) if "OPENAI_LOG" in more else nullcontext():
+            try:
+                runpy.run_module("stages.decompose", run_name="__main__")
+            except SystemExit as ended:
+                code = ended.code
+            except Exception:
+                code = 1
+                traceback.print_exc()
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())  # type: ignore[arg-type]
+
+
+@contextmanager
+def logged_to(stream):
+    """What openai's own set-up of logging makes of `OPENAI_LOG`, written to `stream`."""
+    from openai._utils._logs import setup_logging
+
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    setup_logging()
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        logging.getLogger("openai").setLevel(logging.NOTSET)
 
 
 def rows_of(folder):

@@ -3,7 +3,7 @@
 `python -m tests.loopback_openai FOLDER [key=value ...]` prints its address and writes a line per request to
 FOLDER/log.jsonl: what it was asked and how it answered. A caption's answer depends on the caption alone; faults are
 drawn by the request's text and how often it came, so that a second try of the same request fares differently. With
-`mark_every=N` it prints a line after every N requests: a test waits for that instead of for a time.
+`mark_every=N` it says "mark" after every N requests: a test waits for that instead of for a time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import hashlib
 import json
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,8 @@ def completion(body: dict[str, Any], fault: str | None = None) -> str:
 class Server:
     """State of one server; `settings` are floats by name: fault_share, limit (requests a second), latency (seconds)."""
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, str], say: Callable[[str], None]) -> None:
+        self.say = say
         self.log = open(folder / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115
         self.settings, self.noted = settings, 0
         self.seen: Counter[str] = Counter()
@@ -114,7 +117,7 @@ class Server:
         self.log.flush()
         self.noted += 1
         if self.noted % int(self.settings.get("mark_every", sys.maxsize)) == 0:
-            print("mark", flush=True)
+            self.say("mark")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -289,15 +292,17 @@ class Server:
         return json.dumps(self.batches[name])
 
 
-async def main(folder: Path, settings: dict[str, str]) -> None:
-    state = Server(folder, settings)
+async def main(folder: Path, settings: dict[str, str], say: Callable[[str], None]) -> None:
+    """Serve until cancelled; `say` gets the address first, then the marks."""
+    state = Server(folder, settings, say)
     answer_to("A dog barks")  # reading the word lists takes longer than a test's patience with a server
     server = await asyncio.start_server(state.serve, "127.0.0.1", 0, limit=2**26)
     port = server.sockets[0].getsockname()[1]
-    print(f"http://127.0.0.1:{port}/v1", flush=True)
+    say(f"http://127.0.0.1:{port}/v1")
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), dict(word.split("=", 1) for word in sys.argv[2:])))
+    words = dict(word.split("=", 1) for word in sys.argv[2:])
+    asyncio.run(main(Path(sys.argv[1]), words, partial(print, flush=True)))

@@ -97,7 +97,7 @@ def test_pairs_that_fail_a_threshold_are_neither_trained_on_nor_sampled_and_are_
     middle = sorted(row["image_text_agreement"] for row in rows)[len(rows) // 2] + 0.00005
     before = {split: load_embeddings(split, project / "data/embeddings") for split in ("train", "test")}
     change(project, min_image_text_agreement=middle)
-    sh(project, "python", "-m", "stages.embed", BIND_AN_AUDIO_TRACKING="off")
+    sh(project, "python", "-m", "stages.embed")
     rows = read_jsonl(project / "data/embeddings/agreement.jsonl")
     kept = {row["id"] for row in rows if not row["left_out"]}
     assert all((row["image_text_agreement"] > middle) == (row["id"] in kept) for row in rows)
@@ -108,7 +108,7 @@ def test_pairs_that_fail_a_threshold_are_neither_trained_on_nor_sampled_and_are_
         assert 0 < len(indices) < len(whole.ids)
         assert torch.equal(part.latents, whole.latents[indices])
         assert torch.equal(part.clap_tokens, whole.clap_tokens[indices])
-    sh(project, "python", "-m", "stages.sample_references", BIND_AN_AUDIO_TRACKING="off")
+    sh(project, "python", "-m", "stages.sample_references")
     sampled = {row["id"] for row in read_jsonl(project / "data/samples/references/codec/metadata.jsonl")}
     assert sampled == kept & set(before["test"].ids)
 

@@ -42,7 +42,7 @@ def project(reproduced: Path, tmp_path: Path) -> Path:
 
 
 def start(project: Path, stage: str, address: str) -> subprocess.Popen[str]:
-    environment = os.environ | OPEN | {"RAY_ADDRESS": address, "BIND_AN_AUDIO_TRACKING": "off"}
+    environment = os.environ | OPEN | {"RAY_ADDRESS": address}
     words = [sys.executable, "-m", f"stages.{stage}"]
     return subprocess.Popen(words, cwd=project, env=environment, stderr=subprocess.PIPE, text=True)
 

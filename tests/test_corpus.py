@@ -52,7 +52,6 @@ def prepared(monkeypatch, tmp_path, prepare):
     params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"prepare": prepare.model_dump()}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BIND_AN_AUDIO_TRACKING", "off")
     stage.main()
     corpus = tmp_path / "data" / "corpus"
     return read_jsonl(corpus / "metadata.jsonl"), read_jsonl(corpus / "rejected.jsonl")

@@ -99,7 +99,6 @@ def workspace(tmp_path, monkeypatch, tiny_flux):
     rows.append({"id": "clip-9", "visual_part": None, "reason": "nothing_seen"})
     write_jsonl(tmp_path / "data/decomposed.jsonl", rows)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BIND_AN_AUDIO_TRACKING", "off")
     return tmp_path
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
@@ -16,7 +14,7 @@ from stages.language_model.conversation import load_prompt, next_step
 from stages.language_model.request_cache import Reply, RequestCache
 from stages.params.schema import load_params
 from stages.plumbing.cache import request_key
-from tests.language_stage import CAPTIONS, ROOT, asked, environment, lay_out, rows_of, stage
+from tests.language_stage import CAPTIONS, ROOT, asked, lay_out, rows_of, stage
 from tests.loopback_openai import STUBBORN, answer_to
 
 
@@ -56,23 +54,14 @@ def test_kept_replies_cost_no_call_and_one_new_caption_costs_one(tmp_path, start
     assert len(asked(log)) == 8
 
 
-OTHER_PARSER = """
-from stages.language_model import answers, conversation
-answers.process_text = str.upper
-conversation.text_problems = lambda *arguments: []
-from stages.decompose import main
-main()
-"""
-
-
-def test_a_changed_parser_costs_no_call(tmp_path, start_server):
+def test_a_changed_parser_costs_no_call(tmp_path, start_server, monkeypatch):
     address, log = start_server(fault_share=0.3)
     folder = lay_out(tmp_path / "run", CAPTIONS)
     assert stage(folder, address, BIND_AN_AUDIO_REQUEST_SECONDS="2").returncode == 0
     before, count = rows_of(folder), len(asked(log))
-    words = [sys.executable, "-c", OTHER_PARSER]
-    done = subprocess.run(words, cwd=folder, env=environment(address), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr("stages.language_model.answers.process_text", str.upper)
+    monkeypatch.setattr("stages.language_model.conversation.text_problems", lambda *_: [])
+    assert stage(folder, address).returncode == 0
     assert len(asked(log)) == count
     after = rows_of(folder)
     assert after[0]["text_part"] == before[0]["text_part"].upper()

@@ -73,10 +73,13 @@ PASSWORD_AS_SENT = base64.b64encode(b"me:password-planted").decode()
 
 @pytest.mark.parametrize("mode", ["direct", "batch"])
 def test_no_secret_is_in_any_log_output_cache_or_mlflow_entry(tmp_path, start_server, empty_store, mode):
+    """By the command itself: what is written as a program starts counts too."""
     address, _ = start_server(fault_share=0.5, time_out=0.01)
     folder = lay_out(tmp_path / "run", CAPTIONS, mode=mode)
     (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    done = stage(folder, address, BIND_AN_AUDIO_TRACKING="on", OPENAI_LOG="debug", **SECRETS)
+    words = [sys.executable, "-m", "stages.decompose"]
+    settings = environment(address, BIND_AN_AUDIO_TRACKING="on", OPENAI_LOG="debug", **SECRETS)
+    done = subprocess.run(words, cwd=folder, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "DEBUG" in done.stderr
     assert b"decompose.model" in (folder / "mlflow.db").read_bytes()
@@ -98,20 +101,18 @@ def test_no_secret_is_in_the_text_of_an_error_even_where_the_server_says_it_back
     folder = lay_out(tmp_path / "run", CAPTIONS[:2], mode=mode)
     done = stage(folder, address, OPENAI_LOG="debug", BIND_AN_AUDIO_TRACEBACK="1", **SECRETS)
     assert done.returncode == 1
+    assert "DEBUG openai" in done.stderr
+    assert "Traceback" in done.stderr
     assert_no_secret_shown_or_kept(done, folder)
 
 
 @pytest.mark.parametrize("fault", ["500:oops", "reset"])
 @pytest.mark.parametrize("mode", ["direct", "batch"])
-def test_no_secret_is_in_the_last_words_after_too_many_failures(tmp_path, start_server, fault, mode):
+def test_no_secret_is_in_the_last_words_after_too_many_failures(tmp_path, start_server, monkeypatch, fault, mode):
     address, _ = start_server(error=fault) if fault != "reset" else ("http://me:password-planted@127.0.0.1:9/v1", None)
     folder = lay_out(tmp_path / "run", CAPTIONS[:1], mode=mode)
-    fast = "import stages.language_model.client as s, stages.decompose as d\n"
-    fast += "s.TRIES = 2\nd.run(d.main)"
-    words = [sys.executable, "-c", fast]
-    done = subprocess.run(
-        words, cwd=folder, env=environment(address, **SECRETS), capture_output=True, text=True, check=False
-    )
+    monkeypatch.setattr("stages.language_model.client.TRIES", 2)
+    done = stage(folder, address, **SECRETS)
     assert done.returncode == 1
     assert "the server failed 2 times in a row" in done.stderr
     assert_no_secret_shown_or_kept(done, folder)

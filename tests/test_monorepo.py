@@ -9,6 +9,8 @@ from stages.commands.main import main
 from tests.shell import sh
 from tests.test_sync import PARAMS, artifacts, lay_out_pipeline, runs
 
+pytestmark = pytest.mark.usefixtures("tracking")
+
 
 @pytest.fixture
 def monorepo(empty_store, tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ def test_esc10_runs_end_to_end(corpora: Path, tmp_path: Path):
     params["prepare"] = yaml.safe_load((clone / "presets/esc10.yaml").read_text())["prepare"]
     params["prepare"]["clip_seconds"] = 1.28
     (clone / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-    sh(clone, "dvc", "repro", BIND_AN_AUDIO_TRACKING="off")
+    sh(clone, "dvc", "repro")
 
     rows = [json.loads(line) for line in (clone / "data/corpus/metadata.jsonl").read_text().splitlines()]
     assert len(rows) == 400

@@ -17,7 +17,7 @@ from tests.smoke_reference import REFERENCE, complaints, read_run
 
 SYSTEMS = ["real", "codec", "reference", "experiment_a", "experiment_b", "floor"]
 METRICS = ["fad", "kad", "clap_score", "source_accuracy", "attribute_adherence"]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tracking")]
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from tests.mlflow_ui import mlflow_ui
 from tests.shell import sh, stages_run, wait_until
 
 EXPERIMENTS = {"long", "rate-1", "rate-2"}
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tracking")]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from stages.commands.sync import REVISIONS_EXPERIMENT
 from tests.shell import sh
 from tests.test_unreadable_revisions import MARKS
 
+pytestmark = pytest.mark.usefixtures("tracking")
 SCRIPT = """
 import json, os, pathlib, yaml
 import stages.tracking.machines
@@ -46,7 +47,7 @@ def lay_out_pipeline(folder: Path, empty_store: Path) -> None:
     (folder / "evaluate.py").write_text(SCRIPT)
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / "params.yaml").write_text(PARAMS.format(4))
-    shutil.copy(empty_store, folder)
+    shutil.copy(empty_store, folder / "mlflow.db")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def clone(origin, empty_store, tmp_path, monkeypatch):
     folder = tmp_path / "clone"
     sh(tmp_path, "git", "clone", "-q", str(origin), str(folder))
     sh(folder, "git", "fetch", "-q", "origin", "refs/exps/*:refs/exps/*")
-    shutil.copy(empty_store, folder)
+    shutil.copy(empty_store, folder / "mlflow.db")
     monkeypatch.chdir(folder)
     return folder
 

@@ -25,6 +25,7 @@ from stages.tracking.machines import (
 from stages.tracking.mlflow_store import flatten, repository_root
 from stages.tracking.stage_runs import STAGES_EXPERIMENT, log_stage
 
+pytestmark = pytest.mark.usefixtures("tracking")
 ROOT = Path(__file__).parent.parent
 PIPELINE = """
 stages:

@@ -36,7 +36,7 @@ def peaks(project: Path, folder: Path, times: int) -> dict[str, float]:
     for name in ("data/corpus/metadata.jsonl", "data/quality/accepted.jsonl"):
         rows = read_jsonl(folder / name)
         write_jsonl(folder / name, [row | {"id": f"{row['id']}-{copy}"} for row in rows for copy in range(times)])
-    sh(folder, sys.executable, "-c", PROGRAM, BIND_AN_AUDIO_TRACKING="off")
+    sh(folder, sys.executable, "-c", PROGRAM)
     return dict(json.loads(line) for line in (folder / "peaks.jsonl").read_text().splitlines())
 
 
