@@ -91,7 +91,7 @@ def test_every_parameter_file_validates(file):
         ("prepare.attributes", ["colour"], ["prepare.attributes.0:", "'size'", "'colour'"]),
         ("quality.min_words", 9, ["quality:", "min_words=9", "max_words"]),
         ("train_b.heads", 3, ["train_b:", "heads=3", "width"]),
-        ("train_b.loss_weights", {"mse": 0.0, "cosine": 0.0}, ["train_b.loss_weights:", "both 0"]),
+        ("train_b.loss_weights", {"mse": 0.0, "cosine": 0.0, "contrastive": 0.2}, ["train_b.loss_weights:", "both 0"]),
         ("codec.vocoder.upsample_rates", [4, 4, 4, 2], ["codec.vocoder:", "128", "256"]),
         ("codec.vae.norm_groups", 7, ["codec.vae:", "norm_groups=7"]),
         ("encoders.imagebind.patch", 30, ["encoders.imagebind:", "patch=30"]),

@@ -49,7 +49,7 @@ class ExperimentA(nn.Module):
 
     def __init__(self, config: dict[str, Any], denoiser: Denoiser) -> None:
         super().__init__()
-        self.fusion = Fusion(config["fusion"])
+        self.fusion = Fusion(config["fusion"], config["embedding_dim"])
         self.projection = ContextProjection(
             config["embedding_dim"], config["context_dim"], config["context_tokens"], config["length"]
         )

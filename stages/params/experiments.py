@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from stages.params.section import Count, LossWeighting, NotNegative, Positive, Section, Seed, Share
 
+FusionKind = Literal["mean", "raw_mean", "weighted", "attention", "text", "image"]
+
 
 class Embed(Section):
     """`embed`: what ImageBind reads beside the image, and which pairs it finds unfit to train on."""
@@ -40,7 +42,8 @@ class TrainA(Section):
     """`train_a`: fusion and projection in place of CLAP; then the U-Net with them."""
 
     seed: Seed
-    fusion: Literal["mean", "weighted"]
+    fusion: FusionKind
+    modality_dropout: Share
     context_tokens: Count
     caption_dropout: Share
     loss_weighting: LossWeighting
@@ -53,14 +56,19 @@ class TrainA(Section):
     def _trains(self) -> TrainA:
         if self.stage_1.epochs + self.stage_2.epochs < 1:
             raise ValueError("stage_1.epochs and stage_2.epochs are both 0; nothing would be trained")
+        _keeps_its_modality(self)
         return self
 
 
 class LossWeights(Section):
-    """Weights of experiment B's two loss terms."""
+    """Weights of experiment B's loss terms.
+
+    contrastive: InfoNCE on each caption's first token, which is CLAP's embedding of the whole caption.
+    """
 
     mse: NotNegative
     cosine: NotNegative
+    contrastive: NotNegative
 
     @model_validator(mode="after")
     def _some(self) -> LossWeights:
@@ -69,24 +77,65 @@ class LossWeights(Section):
         return self
 
 
+class PositionWeights(Section):
+    """How much a token counts in MSE and cosine by its place: the first, the other words, padding."""
+
+    first: NotNegative
+    words: NotNegative
+    padding: NotNegative
+
+    @model_validator(mode="after")
+    def _some(self) -> PositionWeights:
+        if self.first + self.words == 0:
+            raise ValueError("first and words are both 0; nothing of a caption would be learned")
+        return self
+
+
+class Finish(Section):
+    """Experiment B's last updates: through the frozen U-Net's denoising loss, the best on the validation split kept."""
+
+    updates: Annotated[int, Field(ge=0)]
+    learning_rate: Positive
+    loss_weighting: LossWeighting
+
+
 class TrainB(Section):
-    """`train_b`: fused embedding to a token sequence, supervised by CLAP's token features."""
+    """`train_b`: fused embedding to a token sequence, supervised by CLAP's token features.
+
+    linear_path: a linear map from the embedding to all tokens, beside the transformer.
+    centre: takes each modality's mean over the training pairs off its embeddings.
+    noise: length of the random vector that training adds to a fused embedding.
+    """
 
     seed: Seed
-    fusion: Literal["mean", "weighted"]
+    fusion: FusionKind
+    modality_dropout: Share
     width: Count
     blocks: Count
     heads: Count
+    linear_path: bool
     batch_size: Count
     epochs: Count
     learning_rate: Positive
     loss_weights: LossWeights
+    position_weights: PositionWeights
+    centre: bool
+    noise: NotNegative
+    finish: Finish
 
     @model_validator(mode="after")
     def _divides(self) -> TrainB:
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} does not divide width={self.width}; choose heads that do")
+        _keeps_its_modality(self)
         return self
+
+
+def _keeps_its_modality(params: TrainA | TrainB) -> None:
+    if params.modality_dropout and params.fusion in ("text", "image"):
+        raise ValueError(
+            f"modality_dropout={params.modality_dropout:g} would drop the {params.fusion} that fusion reads; take 0"
+        )
 
 
 class Sample(Section):

@@ -79,12 +79,13 @@ def build_optimizer(
 
 
 @torch.no_grad()
-def clip_gradients(parameters: list[nn.Parameter]) -> None:
-    """Scale gradients to a common norm of 1 where it is larger, as torch's `clip_grad_norm_`; else leave them be."""
+def clip_gradients(parameters: list[nn.Parameter]) -> float:
+    """Scale gradients to a common norm of 1 where it is larger, as torch's `clip_grad_norm_`; return what it was."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     if float(scale := GRADIENT_NORM / (norm + 1e-6)) < 1:
         torch._foreach_mul_(gradients, scale)
+    return float(norm)
 
 
 @torch.no_grad()
@@ -134,7 +135,9 @@ def train(
     checkpoint = work / f"{name}.safetensors"
     curve: list[Row] = []
     best: dict[str, Tensor] = {}
-    best_epoch, loss_sum, start = 0, 0.0, 0
+    best_epoch, start = 0, 0
+    losses: list[float] = []
+    norms: list[float] = []
     if checkpoint.exists():
         tensors, state = load_checkpoint(checkpoint)
         network.load_state_dict(tensors["network"])
@@ -142,7 +145,9 @@ def train(
         if ema_decay > 0:
             averaged.load_state_dict(tensors["average"])
         best = tensors.get("best", {})
-        curve, best_epoch, loss_sum, start = state["curve"], state["best_epoch"], state["loss_sum"], state["update"]
+        curve, best_epoch, losses, norms, start = (
+            state[key] for key in ("curve", "best_epoch", "losses", "norms", "update")
+        )
         print(f"{name}: resumed after update {start} of {updates}")
 
     unwritable = False
@@ -152,7 +157,7 @@ def train(
         tensors = {"network": network.state_dict(), "optimizer": optimizer_tensors(optimizer), "best": best}
         if ema_decay > 0:
             tensors["average"] = averaged.state_dict()
-        state = {"curve": curve, "best_epoch": best_epoch, "loss_sum": loss_sum, "update": update}
+        state = {"curve": curve, "best_epoch": best_epoch, "losses": losses, "norms": norms, "update": update}
         try:
             save_checkpoint(checkpoint, tensors, state)
         except UnwritableError as error:
@@ -172,19 +177,23 @@ def train(
         value = loss(update)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
-        clip_gradients(trainable)
+        norms.append(clip_gradients(trainable))
         optimizer.step()
         if ema_decay > 0:
             move_average(averaged, network, ema_decay if update else 0.0)
-        found = float(value.detach())
-        loss_sum += found
-        bar.set_postfix(loss=f"{found:.3f}", refresh=False)
-        if not math.isfinite(loss_sum):
+        losses.append(float(value.detach()))
+        bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+        if not math.isfinite(losses[-1]):
             raise ValueError(f"{name}: the loss is no longer finite at update {update}; lower its learning_rate")
         if (update + 1) % epoch_updates == 0 or update + 1 == updates:
-            since = (update % epoch_updates) + 1
-            row: Row = {"epoch": len(curve) + 1, "updates": update + 1, "training_loss": loss_sum / since}
-            loss_sum = 0.0
+            row: Row = {
+                "epoch": len(curve) + 1,
+                "updates": update + 1,
+                "training_loss": sum(losses) / len(losses),
+                "gradient_norm": sum(norms) / len(norms),
+                "highest_gradient_norm": max(norms),
+            }
+            losses, norms = [], []
             if validate is not None:
                 averaged.eval()
                 with torch.no_grad():

@@ -1,0 +1,88 @@
+"""Training through the U-Net's denoising loss: both stages of experiment A, and the finish of experiment B."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from stages.embedding.embeddings import Embeddings
+from stages.params.experiments import Memory
+from stages.params.section import LossWeighting
+from stages.plumbing.device import device
+from stages.synthesis.unet import Denoiser
+from stages.training.compute import teraflops_per_update
+from stages.training.determinism import batch_indices
+from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
+from stages.training.loop import Row, Trained, train
+
+DIFFUSION_LOSS = "validation_diffusion_loss"
+PLAIN_MEMORY = Memory(precision="float32", gradient_checkpointing=False, optimizer="adamw")
+Contexts = Callable[[Embeddings], Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained through the U-Net; names as in params.yaml, `epoch_updates` between two validations."""
+
+    name: str
+    seed: int
+    updates: int
+    epoch_updates: int
+    batch_size: int
+    learning_rate: float
+    loss_weighting: LossWeighting
+    caption_dropout: float = 0.0
+    memory: Memory = field(default=PLAIN_MEMORY)
+
+
+def train_by_denoising(
+    network: nn.Module,
+    denoiser: Denoiser,
+    contexts: Contexts,
+    data: Embeddings,
+    valid: Embeddings,
+    recipe: Recipe,
+    work: Path,
+) -> tuple[Trained, float]:
+    """Train what of `network` requires gradients; returns the teraflops an update, too.
+
+    Args:
+        network: what is trained and kept; the best weights are those of the lowest validation diffusion loss.
+        denoiser: U-Net and schedule, a part of `network` or frozen beside it.
+        contexts: gives rows' contexts `[B, T, C]`.
+        data: the training split.
+        valid: the validation split, on the device.
+        recipe: see there.
+        work: folder of the checkpoint.
+    """
+
+    def loss(update: int) -> Tensor:
+        rows = batch_indices(update, len(data.ids), recipe.batch_size, recipe.seed, recipe.name)
+        batch = data.rows(rows).to(device())
+        context = drop_context(contexts(batch), batch.empty_tokens, recipe.caption_dropout)
+        with torch.autocast(context.device.type, torch.bfloat16, enabled=recipe.memory.precision == "bfloat16"):
+            return random_diffusion_loss(denoiser, batch.latents, context, recipe.loss_weighting)
+
+    def validate(averaged: nn.Module) -> Row:
+        assert averaged is network
+        return {DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, contexts(valid))}
+
+    teraflops = teraflops_per_update(network, loss)
+    trained = train(
+        network,
+        loss,
+        name=recipe.name,
+        seed=recipe.seed,
+        updates=recipe.updates,
+        learning_rate=recipe.learning_rate,
+        work=work,
+        epoch_updates=recipe.epoch_updates,
+        validate=validate,
+        best_by=DIFFUSION_LOSS,
+        optimizer_name=recipe.memory.optimizer,
+    )
+    return trained, teraflops

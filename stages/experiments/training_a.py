@@ -1,0 +1,132 @@
+"""Training experiment A: stage 1 through the frozen U-Net, stage 2 with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stages.embedding.embeddings import Embeddings
+from stages.evaluation.mismatch import mismatch
+from stages.experiments.denoising import DIFFUSION_LOSS, Recipe, train_by_denoising
+from stages.experiments.experiment_a import ExperimentA
+from stages.experiments.fusion import TrainedExperiment
+from stages.params.experiments import TrainA
+from stages.plumbing.device import device
+from stages.synthesis.unet import Denoiser
+from stages.training.convergence import convergence
+from stages.training.diffusion import fixed_diffusion_loss
+from stages.training.loop import Row, Trained
+
+
+def train_experiment_a(
+    params: TrainA, data: Embeddings, valid: Embeddings, denoiser: Denoiser, work: Path
+) -> TrainedExperiment:
+    """Train both stages. `denoiser`, the backbone, is trained along; `valid` lies on the device.
+
+    Metrics beside the losses: those of `convergence` for the validation diffusion loss, by how much it is above the
+    training split's (`train_valid_gap`, a share of that), and the `mismatch` of fused embeddings and of the context
+    with CLAP's mean tokens.
+    """
+    config = {
+        "fusion": params.fusion,
+        "embedding_dim": data.text.shape[1],
+        "context_dim": data.clap_tokens.shape[2],
+        "context_tokens": params.context_tokens,
+        "length": data.clap_tokens.shape[1],
+    }
+    network = ExperimentA(config, denoiser).to(device())
+    network.fusion.modality_dropout = params.modality_dropout
+    references = reference_losses(denoiser, valid)
+    runs = [train_stage(number, network, data, valid, params, work) for number in (1, 2)]
+    curve = joined_curve(runs)
+    best = min(curve, key=lambda row: row[DIFFUSION_LOSS])
+    best_run = min(
+        (trained for trained, _ in runs if trained.curve), key=lambda t: min(r[DIFFUSION_LOSS] for r in t.curve)
+    )
+    metrics = {
+        "best_epoch": best["epoch"],
+        "best_stage": best["stage"],
+        "best_validation_diffusion_loss": round(best[DIFFUSION_LOSS], 4),
+        "last_validation_diffusion_loss": round(curve[-1][DIFFUSION_LOSS], 4),
+        "last_training_loss": round(curve[-1]["training_loss"], 4),
+        "updates": curve[-1]["updates"],
+        "teraflops": round(curve[-1]["teraflops"], 3),
+        **references,
+        **convergence(curve, DIFFUSION_LOSS),
+        "train_valid_gap": round(curve[-1][DIFFUSION_LOSS] / last_training_diffusion_loss(network, data, valid) - 1, 4),
+    }
+    network.load_state_dict(best_run.best)
+    metrics |= mismatch_around(network.eval(), valid)
+    return TrainedExperiment(config, best_run.best, curve, metrics)
+
+
+@torch.no_grad()
+def reference_losses(denoiser: Denoiser, valid: Embeddings) -> dict[str, float]:
+    """The frozen backbone's validation loss with the true CLAP features, and with "" for every clip."""
+    denoiser.eval()
+    contexts = {"reference": valid.clap_tokens, "unconditioned": valid.empty_tokens.expand_as(valid.clap_tokens)}
+    return {
+        f"{name}_{DIFFUSION_LOSS}": round(fixed_diffusion_loss(denoiser, valid.latents, context), 4)
+        for name, context in contexts.items()
+    }
+
+
+@torch.no_grad()
+def last_training_diffusion_loss(network: ExperimentA, data: Embeddings, valid: Embeddings) -> float:
+    """The validation's diffusion loss on as many training pairs, on the same noise."""
+    rows = data.rows(torch.arange(min(len(valid.ids), len(data.ids)))).to(device())
+    return fixed_diffusion_loss(network.denoiser, rows.latents, network.eval().context(rows.text, rows.image))
+
+
+@torch.no_grad()
+def mismatch_around(network: ExperimentA, valid: Embeddings) -> dict[str, float]:
+    """`mismatch` to CLAP's mean tokens, of fused embeddings (`_before`) and of the mean context token (`_after`)."""
+    if len(valid.ids) < 4:
+        return {}
+    fused, context = network.fusion(valid.text, valid.image), network.context(valid.text, valid.image)
+    target = valid.clap_tokens.mean(dim=1)
+    sides = {"before": mismatch(fused, target), "after": mismatch(context.mean(dim=1), target)}
+    return {f"{name}_{side}": value for side, found in sides.items() for name, value in found.items()}
+
+
+def train_stage(
+    number: int, network: ExperimentA, data: Embeddings, valid: Embeddings, params: TrainA, work: Path
+) -> tuple[Trained, float]:
+    """Train stage 1, which leaves the U-Net frozen and drops no context, or 2. Returns the teraflops an update, too."""
+    stage, caption_dropout = (params.stage_1, 0.0) if number == 1 else (params.stage_2, params.caption_dropout)
+    network.denoiser.requires_grad_(number == 2)
+    per_epoch = max(1, len(data.ids) // params.batch_size)
+    recipe = Recipe(
+        name=f"train_a_stage_{number}",
+        seed=params.seed,
+        updates=stage.epochs * per_epoch,
+        epoch_updates=per_epoch,
+        batch_size=params.batch_size,
+        learning_rate=stage.learning_rate,
+        loss_weighting=params.loss_weighting,
+        caption_dropout=caption_dropout,
+        memory=params.memory,
+    )
+
+    def contexts(rows: Embeddings) -> Tensor:
+        return network.context(rows.text, rows.image)
+
+    return train_by_denoising(network, network.denoiser, contexts, data, valid, recipe, work)
+
+
+def joined_curve(runs: list[tuple[Trained, float]]) -> list[Row]:
+    """Both stages' rows as one curve, with running counts of epochs, updates and compute."""
+    curve: list[Row] = []
+    for number, (trained, teraflops) in enumerate(runs, start=1):
+        epochs, updates, spent = (curve[-1][key] if curve else 0 for key in ("epoch", "updates", "teraflops"))
+        for row in trained.curve:
+            counted = {
+                "epoch": epochs + row["epoch"],
+                "stage": number,
+                "updates": updates + row["updates"],
+                "teraflops": spent + row["updates"] * teraflops,
+            }
+            curve.append(counted | {name: value for name, value in row.items() if name not in counted})
+    return curve

@@ -1,0 +1,189 @@
+"""Training experiment B: alignment with CLAP's tokens and, where asked for, a finish through the frozen U-Net."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stages.embedding.embeddings import Embeddings
+from stages.evaluation.mismatch import mismatch
+from stages.evaluation.retrieval import recall_at
+from stages.experiments.alignment import (
+    alignment_loss,
+    alignment_report,
+    baselines,
+    contrastive_loss,
+    token_importance,
+)
+from stages.experiments.denoising import DIFFUSION_LOSS, Recipe, train_by_denoising
+from stages.experiments.experiment_b import ExperimentB
+from stages.experiments.fusion import TrainedExperiment
+from stages.params.experiments import TrainB
+from stages.plumbing.device import device
+from stages.synthesis.unet import Denoiser
+from stages.training.compute import teraflops_per_update
+from stages.training.convergence import convergence
+from stages.training.determinism import batch_indices
+from stages.training.diffusion import fixed_diffusion_loss
+from stages.training.loop import Row, Trained, train
+
+CRITERION = "validation_loss"
+
+
+def train_experiment_b(
+    params: TrainB, data: Embeddings, valid: Embeddings, denoiser: Denoiser, work: Path
+) -> TrainedExperiment:
+    """Train; `denoiser`, the backbone, is frozen and measures; `valid` lies on the device.
+
+    Metrics beside the losses: those of `convergence` for the validation loss, by how much it is above the training
+    split's (`train_valid_gap`, a share of that), `alignment_report` and retrieval of the best weights, the `baselines`,
+    and the `mismatch` of fused embeddings and predicted tokens' means with CLAP's mean tokens.
+    """
+    denoiser.eval().requires_grad_(False)
+    config = {
+        "fusion": params.fusion,
+        "embedding_dim": data.text.shape[1],
+        **params.model_dump(include={"width", "blocks", "heads", "linear_path", "centre"}),
+    }
+    network = ExperimentB(config, data.clap_tokens.mean(dim=0)).to(device())
+    network.fusion.modality_dropout, network.fusion.noise = params.modality_dropout, params.noise
+    if params.centre:
+        network.fusion.centre_on(data.text.to(device()), data.image.to(device()))
+    aligned, teraflops = align(params, network, data, valid, denoiser, work)
+    curve = [
+        {"epoch": row["epoch"], "updates": row["updates"], "teraflops": row["updates"] * teraflops} | row
+        for row in aligned.curve
+    ]
+    best = curve[aligned.best_epoch - 1]
+    metrics = {
+        "best_epoch": best["epoch"],
+        "best_validation_loss": round(best[CRITERION], 4),
+        "last_validation_loss": round(curve[-1][CRITERION], 4),
+        "best_validation_diffusion_loss": round(best[DIFFUSION_LOSS], 4),
+        "last_validation_diffusion_loss": round(curve[-1][DIFFUSION_LOSS], 4),
+        "updates": curve[-1]["updates"],
+        "teraflops": round(curve[-1]["teraflops"], 3),
+        **convergence(curve, CRITERION),
+        "train_valid_gap": round(curve[-1][CRITERION] / last_training_loss(params, network, data, valid) - 1, 4),
+        **baseline_metrics(params, data, valid, denoiser),
+    }
+    network.load_state_dict(aligned.best)
+    state = aligned.best
+    if params.finish.updates:
+        finished = finish(params, network, denoiser, data, valid, work)
+        network.load_state_dict(state := finished.best)
+        metrics["finished_validation_diffusion_loss"] = round(min(row[DIFFUSION_LOSS] for row in finished.curve), 4)
+    metrics |= best_report(network.eval(), valid)
+    return TrainedExperiment(config, state, curve, metrics)
+
+
+def align(
+    params: TrainB, network: ExperimentB, data: Embeddings, valid: Embeddings, denoiser: Denoiser, work: Path
+) -> tuple[Trained, float]:
+    """Learn CLAP's tokens; returns the teraflops an update, too."""
+    per_epoch = max(1, len(data.ids) // params.batch_size)
+    mean_tokens = network.generator.mean_tokens
+    published = {params.position_weights.first, params.position_weights.words, params.position_weights.padding} == {1.0}
+
+    def loss(update: int) -> Tensor:
+        batch = data.rows(batch_indices(update, len(data.ids), params.batch_size, params.seed, "train_b")).to(device())
+        predicted, target = network.context(batch.text, batch.image), batch.clap_tokens
+        importance = (
+            None if published else token_importance(batch.clap_lengths, target.shape[1], params.position_weights)
+        )
+        value = alignment_loss(predicted, target, params.loss_weights, importance)
+        if params.loss_weights.contrastive:
+            contrast = contrastive_loss(predicted[:, 0], target[:, 0], mean_tokens[0])
+            value = value + params.loss_weights.contrastive * contrast
+        return value
+
+    def validate(averaged: nn.Module) -> Row:
+        assert averaged is network
+        predicted = network.context(valid.text, valid.image)
+        report = alignment_report(predicted, valid.clap_tokens, valid.clap_lengths, mean_tokens)
+        return {
+            CRITERION: float(alignment_loss(predicted, valid.clap_tokens, params.loss_weights)),
+            DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, predicted),
+            **{name: report[name] for name in ("explained_first", "explained_words", "explained_padding")},
+        }
+
+    teraflops = teraflops_per_update(network, loss)
+    trained = train(
+        network,
+        loss,
+        name="train_b",
+        seed=params.seed,
+        updates=params.epochs * per_epoch,
+        learning_rate=params.learning_rate,
+        work=work,
+        epoch_updates=per_epoch,
+        validate=validate,
+        best_by=CRITERION,
+    )
+    return trained, teraflops
+
+
+def finish(
+    params: TrainB, network: ExperimentB, denoiser: Denoiser, data: Embeddings, valid: Embeddings, work: Path
+) -> Trained:
+    """Go on from the aligned weights through the frozen U-Net's denoising loss."""
+    recipe = Recipe(
+        name="train_b_finish",
+        seed=params.seed,
+        updates=params.finish.updates,
+        epoch_updates=max(1, len(data.ids) // params.batch_size),
+        batch_size=params.batch_size,
+        learning_rate=params.finish.learning_rate,
+        loss_weighting=params.finish.loss_weighting,
+    )
+
+    def contexts(rows: Embeddings) -> Tensor:
+        return network.context(rows.text, rows.image)
+
+    trained, _ = train_by_denoising(network, denoiser, contexts, data, valid, recipe, work)
+    return trained
+
+
+@torch.no_grad()
+def last_training_loss(params: TrainB, network: ExperimentB, data: Embeddings, valid: Embeddings) -> float:
+    """The validation's loss on as many training pairs."""
+    rows = data.rows(torch.arange(min(len(valid.ids), len(data.ids)))).to(device())
+    predicted = network.eval().context(rows.text, rows.image)
+    return float(alignment_loss(predicted, rows.clap_tokens, params.loss_weights))
+
+
+@torch.no_grad()
+def baseline_metrics(params: TrainB, data: Embeddings, valid: Embeddings, denoiser: Denoiser) -> dict[str, Any]:
+    """Both losses and the explained variance of each of `baselines`."""
+    metrics: dict[str, Any] = {}
+    mean_tokens = data.clap_tokens.mean(dim=0).to(device())
+    for name, predicted in baselines(data, valid.to("cpu")).items():
+        tokens = predicted.to(device())
+        report = alignment_report(tokens, valid.clap_tokens, valid.clap_lengths, mean_tokens)
+        found = {
+            CRITERION: float(alignment_loss(tokens, valid.clap_tokens, params.loss_weights)),
+            DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, tokens),
+            **{key: report[key] for key in ("explained_first", "explained_words")},
+        }
+        metrics |= {f"{name}_{key}": round(value, 4) for key, value in found.items()}
+    return metrics
+
+
+@torch.no_grad()
+def best_report(network: ExperimentB, valid: Embeddings) -> dict[str, float]:
+    """What the weights that are kept predict on the validation split."""
+    mean_tokens, target = network.generator.mean_tokens, valid.clap_tokens
+    predicted = network.context(valid.text, valid.image)
+    report = alignment_report(predicted, target, valid.clap_lengths, mean_tokens)
+    centred, truth = (predicted - mean_tokens).flatten(1), (target - mean_tokens).flatten(1)
+    report["retrieval_recall_at_1"] = recall_at(centred, truth, 1)
+    if len(valid.ids) > 3:
+        fused = network.fusion(valid.text, valid.image)
+        sides = {"before": fused, "after": predicted.mean(dim=1)}
+        for side, found in sides.items():
+            numbers = mismatch(found, target.mean(dim=1))
+            report |= {f"{name}_{side}": value for name, value in numbers.items()}
+    return {name: round(value, 4) for name, value in report.items()}
