@@ -2,8 +2,9 @@
 
 Command: `python -m stages.decompose`; with `--estimate` it prints what the language model would cost and stops
 Reads data/corpus/metadata.jsonl, writes data/decomposed.jsonl: a visual part and a text part of `min_words` to
-`max_words` words for each caption, or none and the reason. By rules about a second for a thousand captions; by a
-language model as fast as its server allows (500 requests a minute: 100 minutes for 50,000 captions).
+`max_words` words for each caption, or none and the reason. Clips that bring their parts keep them. By rules about a
+second for a thousand captions; by a language model as fast as its server allows (500 requests a minute: 100 minutes
+for 50,000 captions).
 
 Replies of the language model are kept in .cache/replies.sqlite as they arrive: a killed run goes on where it was.
 """
@@ -17,7 +18,9 @@ from itertools import chain
 
 from stages.formats.files import read_jsonl, write_jsonl
 from stages.language.rules import Decomposition, decompose
+from stages.language.text import outcomes
 from stages.language_model.decomposition import decompose_all, estimate_all
+from stages.params.data import Decompose
 from stages.params.schema import load_params
 from stages.plumbing.cluster import cores_for, in_batches, map_batches
 from stages.plumbing.progress import progress
@@ -33,13 +36,13 @@ def main() -> None:
     """Decompose the corpus's captions."""
     params = load_params().decompose
     clips = read_jsonl(CORPUS)
-    captions = sorted({clip["caption"] for clip in clips})
+    captions = sorted({clip["caption"] for clip in clips if "visual_part" not in clip})
     if "--estimate" in sys.argv[1:]:
         print(estimate_all(captions, params))
         return
     if params.backend == "rules":
         batches = list(in_batches(captions, BATCH))
-        results = map_batches(partial(rules, params.min_words, params.max_words), batches, processes=cores_for(batches))
+        results = map_batches(partial(rules, params), batches, processes=cores_for(batches))
         parts_of = chain.from_iterable(progress(results, "captions", len(batches)))
         found = dict(zip(captions, parts_of, strict=True))
         costs: dict[str, float] = {}
@@ -47,7 +50,8 @@ def main() -> None:
         found, costs = decompose_all(captions, params)
     rows = []
     for clip in clips:
-        parts = found[clip["caption"]]
+        own = "visual_part" in clip
+        parts = Decomposition(clip["visual_part"], clip["text_part"], (), None) if own else found[clip["caption"]]
         rows.append(
             {
                 "id": clip["id"],
@@ -60,13 +64,15 @@ def main() -> None:
             }
         )
     write_jsonl(DECOMPOSED, rows)
+    print(f"{DECOMPOSED}:", *outcomes((row["caption"], row["reason"]) for row in rows), sep="\n  ")
     counts = {"captions": len(rows), "without_parts": sum(row["reason"] is not None for row in rows)}
     log_stage("decompose", params, counts | costs)
 
 
-def rules(min_words: int, max_words: int) -> Callable[[list[str]], list[Decomposition]]:
+def rules(params: Decompose) -> Callable[[list[str]], list[Decomposition]]:
     """The decomposer by rules of a batch of captions."""
-    return lambda captions: [decompose(caption, min_words, max_words) for caption in captions]
+    add_words = params.added_words == "allow"
+    return lambda captions: [decompose(caption, params.min_words, params.max_words, add_words) for caption in captions]
 
 
 if __name__ == "__main__":

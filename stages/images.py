@@ -1,9 +1,10 @@
-"""Draw one image per visual part.
+"""Draw one image per visual part, or take the one that the clip brings.
 
 Command: `python -m stages.images`
-Reads data/decomposed.jsonl, writes data/images/<id>_<slug>.png (RGB, images.size square) + metadata.jsonl, or tar
-shards of `images.shard_size` where there are more. Captions without a visual part keep the reason that `decompose` gave
-them and get no image. Pictograms: about 20 s for 3,380 on 2 cores.
+Reads data/decomposed.jsonl and, for pictures of its own, data/corpus/; writes data/images/<id>_<slug>.png (RGB,
+images.size square; the corpus's own stay as they are) + metadata.jsonl, or tar shards of `images.shard_size` where
+there are more. Captions without a visual part keep the reason that `decompose` gave them and get no image. Pictograms:
+about 20 s for 3,380 on 2 cores.
 FLUX.1-schnell wants a GPU; its finished images are kept in .cache/images, so a killed run goes on where it was.
 """
 
@@ -11,13 +12,16 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from stages.corpus.clips import CORPUS
 from stages.formats.files import iterate_jsonl, replacing_folder
+from stages.formats.shards import open_file
 from stages.imagery.flux import painter
 from stages.imagery.image_folder import IMAGES, Drawn, write_files, write_shards
 from stages.imagery.pictograms import illustrate
@@ -30,6 +34,7 @@ from stages.tracking.stage_runs import log_stage
 
 DECOMPOSED = Path("data/decomposed.jsonl")
 BATCH = 16
+MOST_NAMED = 12  # subjects without a pictogram, of which the stage speaks
 Row = dict[str, Any]
 
 
@@ -38,29 +43,37 @@ def main() -> None:
     params = load_params().images
     wanted = [row for row in iterate_jsonl(DECOMPOSED) if row["visual_part"] is not None]
     wanted.sort(key=lambda row: str(row["id"]))
-    if not wanted:
-        raise ValueError(f"{DECOMPOSED}: no row has a visual part; look at the reasons in its `reason` column")
-    counts = {"images": 0, "images_with_word_card": 0}
+    counts, undrawn = Counter[str](), Counter[str]()
+    results: Iterable[list[Drawn]]
+    batches = list(in_batches(wanted, params.flux.batch_size if params.backend == "flux" else BATCH))
     if params.backend == "pictograms":
-        batches = list(in_batches(wanted, BATCH))
         results = map_batches(partial(pictograms, params), batches, processes=cores_for(batches))
-    else:
-        batches = list(in_batches(wanted, params.flux.batch_size))
+    elif params.backend == "flux":
         results = map_batches(partial(flux, params), batches, gpu=True)
-    drawn = counting(chain.from_iterable(progress(results, "images", len(batches))), counts)
+    else:
+        results = map(own_pictures(), batches)
+    drawn = counting(chain.from_iterable(progress(results, "images", len(batches))), counts, undrawn)
     with replacing_folder(IMAGES) as folder:
         if params.shard_size and len(wanted) > params.shard_size:
             write_shards(folder, drawn, params.shard_size)
         else:
             write_files(folder, drawn)
 
-    blank = len(wanted) - counts["images"]
+    without = len(wanted) - counts["images"]
     print(f"{counts['images']} images in {IMAGES}")
-    if counts["images_with_word_card"]:
-        print(f"{counts['images_with_word_card']} of them show a noun as a word, for want of a pictogram")
-    if blank:
-        print(f"{blank} visual parts have no image: each of {params.flux.attempts} drawings was blank")
-    log_stage("images", params, {**counts, "blank": blank})
+    if undrawn:
+        named = ", ".join(f"{subject} ({count})" for subject, count in undrawn.most_common(MOST_NAMED))
+        more = f" and {len(undrawn) - MOST_NAMED} more" if len(undrawn) > MOST_NAMED else ""
+        print(
+            f"{counts['images_with_word_card']} show a subject as a word, for want of a pictogram: {named}{more}"
+            "; quality.undrawn_subjects: reject leaves them out"
+        )
+    if without:
+        why = (
+            f"each of {params.flux.attempts} drawings was blank" if params.backend == "flux" else "the clip brings none"
+        )
+        print(f"{without} visual parts have no image: {why}")
+    log_stage("images", params, {**counts, "blank": without})
 
 
 def pictograms(params: Images) -> Callable[[list[Row]], list[Drawn]]:
@@ -86,22 +99,44 @@ def flux(params: Images) -> Callable[[list[Row]], list[Drawn]]:
     ]
 
 
-def counting(images: Iterable[Drawn], counts: dict[str, int]) -> Iterator[Drawn]:
-    """Pass images on and count them, and those that show a noun as a word."""
-    for known, png in images:
+def own_pictures() -> Callable[[list[Row]], list[Drawn]]:
+    """What takes the pictures of a batch of clips from data/corpus/, byte for byte; nothing for a clip without one.
+
+    Raises ValueError where no clip brings a picture.
+    """
+    pictures = {row["id"]: row["image"] for row in iterate_jsonl(CORPUS / "metadata.jsonl") if "image" in row}
+    if not pictures:
+        raise ValueError(
+            "images.backend=corpus: no clip brings a picture; name one for each in a column `image` of the "
+            "audiofolder's metadata, or take images.backend: pictograms"
+        )
+
+    def take(rows: list[Row]) -> list[Drawn]:
+        taken = []
+        for row in rows:
+            if row["id"] in pictures:
+                with open_file(CORPUS / pictures[row["id"]]) as file:
+                    taken.append(
+                        (about(row, Path(pictures[row["id"]]).suffix) | {"drawn": [], "missing": []}, file.read())
+                    )
+        return taken
+
+    return take
+
+
+def counting(images: Iterable[Drawn], counts: Counter[str], undrawn: Counter[str]) -> Iterator[Drawn]:
+    """Pass images on; count them, those that show a subject as a word, and each such subject."""
+    for known, image in images:
         counts["images"] += 1
         counts["images_with_word_card"] += bool(known["missing"])
-        yield known, png
+        undrawn.update(known["missing"])
+        yield known, image
 
 
-def about(row: Row) -> Row:
-    """What metadata.jsonl says of any image."""
-    return {"file_name": file_name(row), "id": row["id"], "visual_part": row["visual_part"]}
-
-
-def file_name(row: Row) -> str:
-    """`<id>_<slug of the visual part>.png`."""
-    return f"{row['id']}_{slug(row['visual_part'])}.png"
+def about(row: Row, ending: str = ".png") -> Row:
+    """What metadata.jsonl says of any image; its file is `<id>_<slug of the visual part>` with an ending."""
+    name = f"{row['id']}_{slug(row['visual_part'])}{ending}"
+    return {"file_name": name, "id": row["id"], "visual_part": row["visual_part"]}
 
 
 def slug(text: str, longest: int = 48) -> str:

@@ -7,18 +7,22 @@ metrics/quality.json, pair by pair. A few seconds for a thousand. To look at pai
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from stages.corpus.clips import NEEDED
-from stages.formats.files import iterate_jsonl, jsonl_line, replacing_folder, write_json
+from stages.formats.files import iterate_jsonl, jsonl_line, replacing, replacing_folder, write_json
+from stages.imagery import checks
 from stages.imagery.checks import PerceptualHashes, image_problems
-from stages.imagery.image_folder import image_paths
+from stages.imagery.image_folder import images_in_order
+from stages.language import text
 from stages.language.text import is_profane, text_problems
 from stages.params.data import Quality
 from stages.params.schema import load_params
+from stages.plumbing.environment import cache_folder
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.tracking.stage_runs import log_stage
@@ -26,6 +30,7 @@ from stages.tracking.stage_runs import log_stage
 DECOMPOSED = "data/decomposed.jsonl"
 OUTPUT = "data/quality"
 METRICS = "metrics/quality.json"
+REMEDIES = text.REMEDIES | checks.REMEDIES
 PAIR_KEYS = ("id", "split", "caption", "visual_part", "text_part")
 
 
@@ -40,9 +45,11 @@ def main() -> None:
             open(folder / "accepted.jsonl", "w", encoding="utf-8", newline="\n") as accepted,
             open(folder / "rejected.jsonl", "w", encoding="utf-8", newline="\n") as rejected,
         ):
-            for pair, image in progress(with_images(iterate_jsonl(DECOMPOSED), image_paths()), "pairs"):
+            for pair, image, undrawn in progress(with_images(iterate_jsonl(DECOMPOSED), images_in_order()), "pairs"):
                 row = {key: pair[key] for key in PAIR_KEYS}
                 reasons = pair_problems(pair, image, params)
+                if undrawn and params.undrawn_subjects == "reject":
+                    reasons.append("subject_undrawn")
                 if not reasons and image and params.near_duplicate_bits and seen.add(image):
                     reasons = ["image_near_duplicate"]
                 counts["pairs"] += 1
@@ -50,14 +57,23 @@ def main() -> None:
                 if reasons:
                     counts["rejected"] += 1
                     reasons_counted.update(reasons)
-                    rejected.write(jsonl_line({**row, "reasons": reasons}))
+                    remedies = [REMEDIES[reason] for reason in reasons if reason in REMEDIES]
+                    rejected.write(jsonl_line({**row, "reasons": reasons, "remedies": remedies}))
                 else:
                     counts["accepted"] += 1
                     kept[pair["split"]] += 1
                     counts["with_added"] += bool(pair["added"])
                     accepted.write(jsonl_line({**row, "image": image}))
-        check_reject_rate(counts["rejected"], counts["pairs"], reasons_counted, params.max_reject_rate)
-        check_splits(given, kept, reasons_counted)
+        try:
+            check_reject_rate(counts["rejected"], counts["pairs"], reasons_counted, params.max_reject_rate)
+            check_splits(given, kept, reasons_counted)
+        except ValueError as error:
+            # What was there before stays; whoever is to mend the pairs finds them beside the caches.
+            with replacing(cache_folder() / "rejected.jsonl") as path:
+                shutil.copyfile(folder / "rejected.jsonl", path)
+            raise ValueError(
+                f"{error}; all rejected pairs with their reasons: {path.parent / 'rejected.jsonl'}"
+            ) from None
     metrics: dict[str, float] = {
         "pairs": counts["pairs"],
         "accepted": counts["accepted"],
@@ -71,19 +87,22 @@ def main() -> None:
 
 
 def with_images(
-    pairs: Iterable[dict[str, Any]], images: Iterator[tuple[str, str]]
-) -> Iterator[tuple[dict[str, Any], str | None]]:
-    """Each pair with its image's path, None where it has none; both stand in the order of decomposed.jsonl.
+    pairs: Iterable[dict[str, Any]], images: Iterator[tuple[str, str, list[str]]]
+) -> Iterator[tuple[dict[str, Any], str | None, list[str]]]:
+    """Each pair with its image's path and undrawn subjects, None and none where it has no image.
+
+    Pairs and images both stand in the order of decomposed.jsonl.
 
     Raises ValueError where an image belongs to no pair, or they are out of order.
     """
-    item, path = next(images, ("", ""))
+    none: tuple[str, str, list[str]] = ("", "", [])
+    item, path, undrawn = next(images, none)
     for pair in pairs:
         if pair["id"] == item:
-            yield pair, path
-            item, path = next(images, ("", ""))
+            yield pair, path, undrawn
+            item, path, undrawn = next(images, none)
         else:
-            yield pair, None
+            yield pair, None, []
     if item:
         raise ValueError(f"{path}: no pair of {DECOMPOSED} has its id, or not in this order; run `dvc repro images`")
 
@@ -116,10 +135,10 @@ def check_reject_rate(rejected: int, pairs: int, reasons: Counter[str], max_reje
         raise ValueError(f"{DECOMPOSED}: holds no pairs; give `prepare` a corpus with captions")
     rate = rejected / pairs
     if rate > max_reject_rate:
-        common = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(5))
+        remedy = REMEDIES.get(reasons.most_common(1)[0][0], "mend the captions or images")
         raise ValueError(
-            f"quality.max_reject_rate={max_reject_rate:g}: {rate:.1%} of {pairs} pairs were rejected ({common}); "
-            "mend the captions or images, or raise the limit"
+            f"quality.max_reject_rate={max_reject_rate:g}: {rate:.1%} of {pairs} pairs were rejected "
+            f"({common(reasons)}); {remedy}, or raise the limit"
         )
 
 
@@ -127,11 +146,15 @@ def check_splits(given: Counter[str], kept: Counter[str], reasons: Counter[str])
     """Raise ValueError where too few of a split's pairs are left for the stages that train and evaluate."""
     for split, needed in NEEDED.items():
         if kept[split] < needed <= given[split]:
-            common = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(5))
             raise ValueError(
                 f"{DECOMPOSED}: {kept[split]} of {given[split]} {split} pairs are left, where later stages "
-                f"need {needed} (rejected: {common}); mend their captions or images, or raise prepare.clips"
+                f"need {needed} (rejected: {common(reasons)}); mend their captions or images, or raise prepare.clips"
             )
+
+
+def common(reasons: Counter[str]) -> str:
+    """The five commonest reasons with their counts."""
+    return ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(5))
 
 
 if __name__ == "__main__":

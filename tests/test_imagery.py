@@ -251,6 +251,6 @@ def test_stage_writes_an_image_per_visual_part_and_skips_rows_without_one(tmp_pa
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
 
 
-def test_stage_without_any_visual_part_says_so(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="no row has a visual part"):
-        run_stage(tmp_path, monkeypatch, [{"id": "c", "visual_part": None, "reason": "nothing_seen"}])
+def test_without_any_visual_part_there_is_no_image_and_quality_control_has_the_word(tmp_path, monkeypatch, capsys):
+    assert run_stage(tmp_path, monkeypatch, [{"id": "c", "visual_part": None, "reason": "nothing_seen"}]) == []
+    assert "0 images in data/images" in capsys.readouterr().out

@@ -49,7 +49,7 @@ def lay_out(folder: Path, pairs: list[dict[str, object]], max_reject_rate: float
             name = f"{row['id']}_bell.png"
             (folder / "data/images").mkdir(parents=True, exist_ok=True)
             Image.fromarray(noise).save(folder / "data/images" / name)
-            rows.append({"file_name": name, "id": row["id"], "visual_part": row["visual_part"]})
+            rows.append({"file_name": name, "id": row["id"], "visual_part": row["visual_part"], "missing": []})
     write_jsonl(folder / "data/images/metadata.jsonl", rows)
 
 

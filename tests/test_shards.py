@@ -15,8 +15,8 @@ from PIL import Image
 
 from stages.formats.files import read_jsonl, write_jsonl
 from stages.formats.shards import open_file, write_shard
-from stages.imagery.image_folder import image_paths
-from stages.images import file_name, main
+from stages.imagery.image_folder import images_in_order
+from stages.images import about, main
 from tests.shell import sh
 
 ROOT = Path(__file__).parent.parent
@@ -53,10 +53,10 @@ def test_more_images_than_a_shard_holds_become_shards_with_a_manifest_the_same_t
 
 def test_shards_hold_the_very_images_that_files_hold(workspace):
     main()
-    sharded = {Path(path).name: open_file(path).read() for _, path in image_paths()}
+    sharded = {Path(path).name: open_file(path).read() for _, path, _ in images_in_order()}
     set_shard_size(workspace, 5)
     main()
-    assert [item for item, _ in image_paths()] == [f"clip-{number}" for number in range(5)]
+    assert [item for item, _, _ in images_in_order()] == [f"clip-{number}" for number in range(5)]
     assert {path.name: path.read_bytes() for path in Path("data/images").glob("*.png")} == sharded
     set_shard_size(workspace, 0)
     main()
@@ -86,7 +86,7 @@ def test_a_stage_that_fails_half_way_leaves_the_last_images_alone(workspace, mon
 
     def draw(row, params):
         next(drawn, None) or (_ for _ in ()).throw(KeyboardInterrupt)
-        return {"file_name": file_name(row), "id": row["id"], "visual_part": "x", "drawn": [], "missing": []}, b"png"
+        return about(row) | {"drawn": [], "missing": []}, b"png"
 
     monkeypatch.setattr("stages.images.draw_pictogram", draw)
     with pytest.raises(KeyboardInterrupt):
@@ -98,7 +98,7 @@ def test_a_stage_that_fails_half_way_leaves_the_last_images_alone(workspace, mon
 @pytest.mark.parametrize("damage", ["truncated", "nothing", "noise"])
 def test_a_damaged_shard_or_manifest_is_named_with_a_remedy(workspace, damage):
     main()
-    paths = [path for _, path in image_paths()]
+    paths = [path for _, path, _ in images_in_order()]
     for name in ("images-00001.tar", "manifest.parquet"):
         file = Path("data/images") / name
         whole = file.read_bytes()
@@ -106,7 +106,7 @@ def test_a_damaged_shard_or_manifest_is_named_with_a_remedy(workspace, damage):
     with pytest.raises(ValueError, match=r"images-00001.tar: no whole tar file .*dvc checkout"):
         open_file(paths[2])
     with pytest.raises(ValueError, match=r"manifest.parquet: cannot be read .*dvc checkout"):
-        list(image_paths())
+        list(images_in_order())
     assert open_file(paths[0]).read()[:4] == b"\x89PNG"
 
 
@@ -124,7 +124,7 @@ def test_an_image_that_its_shard_does_not_hold_is_missing(workspace):
 )
 def test_any_id_and_visual_part_comes_back_from_a_shard(tmp_path_factory, rows, data):
     shard = tmp_path_factory.mktemp("shard") / "images-00000.tar"
-    names = [file_name({"id": item, "visual_part": part}) for item, part in rows.items()]
+    names = [about({"id": item, "visual_part": part})["file_name"] for item, part in rows.items()]
     files = {name: data.draw(st.binary(max_size=1500)) for name in names}
     write_shard(shard, ((Path(name).stem, {"png": content}) for name, content in files.items()))
     assert {name: open_file(shard / name).read() for name in names} == files

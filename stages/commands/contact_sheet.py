@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages.corpus.clips import QUALITY, spread
 from stages.formats.files import read_jsonl, replacing, write_text
-from stages.imagery.image_folder import image_paths
+from stages.imagery.image_folder import images_in_order
 from stages.report.contact_sheet import contact_page, contact_picture
 
 
@@ -30,7 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--out={arguments.out}: neither .html nor .png; name one of these")
     if arguments.pairs < 1:
         raise ValueError(f"--pairs={arguments.pairs}: at least 1")
-    drawn = dict(image_paths())
+    drawn = {item: path for item, path, _ in images_in_order()}
     groups = {}
     for name in ("accepted", "rejected"):
         rows = read_jsonl(QUALITY / f"{name}.jsonl")

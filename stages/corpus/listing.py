@@ -42,6 +42,8 @@ class Clip:
     caption: str | None
     sources: tuple[str, ...]
     captions: tuple[str, ...] = ()  # all of a clip that has several; `caption` is the one drawn
+    image: str = ""  # its own picture, relative to the corpus folder
+    parts: tuple[str, str] | None = None  # its own visual part and text part
 
 
 def distinct(clips: list[Clip], rejected: list[Rejected]) -> tuple[list[Clip], list[Rejected]]:

@@ -37,6 +37,8 @@ from stages.params.data import Prepare
 CAPTION_COLUMNS = ("caption", "text", "transcription")
 LIKE_SPLIT = {*SPLITS, "development", "holdout", "fold", "subset", "partition", "trainset", "testset"}
 LABEL_COLUMNS = ("label", "labels", "category", "class")
+IMAGE_COLUMNS = ("image", "image_file_name")
+IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".avif", ".jp2"}
 TABLE_ENDINGS = (".csv", ".jsonl", ".tsv", ".parquet")
 ESC_SPLITS = {"1": "train", "2": "train", "3": "train", "4": "valid", "5": "test"}
 ESC10_NAMES = {  # of the folders that are not called as ESC-50's category
@@ -123,12 +125,15 @@ def _esc50(folder: Path) -> tuple[list[Clip], list[Rejected]]:
 
 
 def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
-    """Every metadata.jsonl or metadata.csv with file_name and caption (or text); label, split, recording optional.
+    """Every metadata.jsonl or metadata.csv with file_name and caption (or text).
 
+    Optional: label, split, recording, image (the clip's picture, beside the table as the audio is), and visual_part
+    with text_part (the caption's parts, which are then not looked for).
     Splits come from the split column or from a folder of the path; what has none is drawn by recording, which is the
     file itself unless a `recording` column groups files. A folder named as a clip's label (trains hiss) is no split.
     """
     files = files_below(folder)
+    known = frozenset(files)
     tables = [file for file in files if PurePosixPath(file).name in ("metadata.jsonl", "metadata.csv")]
     if not tables:
         raise ValueError(f"{folder}: no metadata.jsonl or metadata.csv with file_name and caption columns in it")
@@ -151,6 +156,9 @@ def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejec
             caption = text_of(captions[0]) if captions else ""
             sources = _labels(row)
             given = text_of(row.get("split"))
+            pictures = [text_of(row.get(column)).replace("\\", "/") for column in IMAGE_COLUMNS]
+            image = next((str(path.parent / picture) for picture in pictures if picture), "")
+            seen, heard = text_of(row.get("visual_part")), text_of(row.get("text_part"))
             folders = [part for part in path.parent.parts if part.lower() in SPLITS and part not in sources]
             named = {SPLITS[part.lower()] for part in folders}
             if not inside(file):
@@ -159,6 +167,14 @@ def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejec
                 rejected.append(reject(clip, file, "no_caption", f"none of the columns {', '.join(CAPTION_COLUMNS)}"))
             elif (file, caption) in listed:
                 rejected.append(reject(clip, file, "listed_twice", f"{where}: with this caption once before"))
+            elif image and image not in known:
+                detail = f"{image}: no such file below the corpus folder; mend the column `image` or leave it empty"
+                rejected.append(reject(clip, file, "no_image", detail))
+            elif image and PurePosixPath(image).suffix.lower() not in IMAGE_ENDINGS:
+                detail = f"{image}: none of {', '.join(sorted(IMAGE_ENDINGS))}; a video's frame is saved as one of them"
+                rejected.append(reject(clip, file, "no_image", detail))
+            elif bool(seen) != bool(heard):
+                rejected.append(reject(clip, file, "half_of_parts", "visual_part and text_part come together or not"))
             elif given and given.lower() not in SPLITS:
                 rejected.append(reject(clip, file, "unknown_split", given))
             elif not given and len(named) > 1:
@@ -172,8 +188,14 @@ def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejec
                 words = set(re.split(r"[^a-z]+", file.lower())) - {source.lower() for source in sources} | row.keys()
                 if (named - {split}) if given else (not named and words & LIKE_SPLIT):
                     doubtful.append(file)
-                clips.append(Clip(clip, file, recording, split, caption, sources))
+                parts = (seen, heard) if seen else None
+                clips.append(Clip(clip, file, recording, split, caption, sources, image=image, parts=parts))
     print(f"{folder}: splits by " + ", ".join(f"{origin} ({count} clips)" for origin, count in origins.items()))
+    brought = {"pictures": sum(bool(clip.image) for clip in clips), "parts": sum(bool(clip.parts) for clip in clips)}
+    print(
+        f"{folder}: "
+        + ", ".join(f"{count} of {len(clips)} clips bring their {name}" for name, count in brought.items())
+    )
     if doubtful:
         print(
             f"{folder}: {len(doubtful)} clips look as if they were of another split, such as {doubtful[0]}; what "

@@ -11,6 +11,16 @@ from PIL import Image, ImageStat
 from stages.formats.images import UnusableImageError, open_image
 
 HASH_BITS = 64
+# What a user can do about an image.
+REMEDIES = {
+    "image_missing": "name its picture in the column `image`, or take images.backend: pictograms",
+    "image_undecodable": "save the picture anew as PNG or JPEG",
+    "image_too_large": "make the picture smaller",
+    "image_too_small": "bring a larger picture, or lower quality.min_image_size",
+    "image_blank": "bring a picture that shows something",
+    "image_near_duplicate": "bring another picture, or lower quality.near_duplicate_bits",
+    "subject_undrawn": "name the subject otherwise, bring a picture, or set quality.undrawn_subjects: allow",
+}
 
 
 def image_problems(path: Path, min_size: int, min_deviation: float) -> list[str]:

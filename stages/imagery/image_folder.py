@@ -1,8 +1,8 @@
-"""`data/images`: one PNG a file, or, above `images.shard_size` of them, WebDataset tar shards with a Parquet manifest.
+"""`data/images`: a file an image, or, above `images.shard_size` of them, WebDataset tar shards with a Parquet manifest.
 
 DVC looks at every file of a folder, which takes it minutes where there are very many. Both forms name an image
-`<id>_<slug>.png`, and a row's `image` is a path in both: `data/images/clip-1_bell.png`, or inside a tar,
-`data/images/images-00000.tar/clip-1_bell.png`.
+`<id>_<slug>.png` (or as the corpus's own file ends), and a row's `image` is a path in both:
+`data/images/clip-1_bell.png`, or inside a tar, `data/images/images-00000.tar/clip-1_bell.png`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ IMAGES = Path("data/images")
 METADATA = "metadata.jsonl"
 MANIFEST = "manifest.parquet"
 
-# What metadata.jsonl holds of an image (file_name, id, visual_part, drawn, missing, seed), and its PNG's bytes.
+# What metadata.jsonl holds of an image (file_name, id, visual_part, drawn, missing, seed), and its file's bytes.
 Drawn = tuple[dict[str, Any], bytes]
 
 
 def write_files(folder: Path, images: Iterable[Drawn]) -> None:
-    """Write each PNG as a file, and metadata.jsonl."""
+    """Write each image as a file, and metadata.jsonl."""
     with open(folder / METADATA, "w", encoding="utf-8", newline="\n") as metadata:
-        for about, png in images:
-            (folder / about["file_name"]).write_bytes(png)
+        for about, image in images:
+            (folder / about["file_name"]).write_bytes(image)
             metadata.write(jsonl_line(about))
 
 
 def write_shards(folder: Path, images: Iterable[Drawn], shard_size: int) -> None:
-    """Write `images-00000.tar` and so on, of `shard_size` images each with a .png and a .json, and the manifest."""
+    """Write `images-00000.tar` and so on, of `shard_size` images each with its .json, and the manifest."""
     import pyarrow
     from pyarrow import parquet
 
@@ -49,27 +49,28 @@ def write_shards(folder: Path, images: Iterable[Drawn], shard_size: int) -> None
             manifest.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
 
 
-def _sample(about: dict[str, Any], png: bytes) -> tuple[str, dict[str, bytes]]:
-    return Path(about["file_name"]).stem, {"png": png, "json": json.dumps(about, ensure_ascii=False).encode()}
+def _sample(about: dict[str, Any], image: bytes) -> tuple[str, dict[str, bytes]]:
+    name = Path(about["file_name"])
+    return name.stem, {name.suffix[1:]: image, "json": json.dumps(about, ensure_ascii=False).encode()}
 
 
-def image_paths() -> Iterator[tuple[str, str]]:
-    """The id and the path of each image of `data/images` in either form, in the order in which they were written.
+def images_in_order() -> Iterator[tuple[str, str, list[str]]]:
+    """Id, path and undrawn subjects of each image of `data/images` in either form, in the order of their writing.
 
     Raises ValueError where there is neither metadata.jsonl nor a manifest that can be read.
     """
     if not (IMAGES / MANIFEST).exists():
         for row in iterate_jsonl(IMAGES / METADATA):
-            yield row["id"], f"{IMAGES}/{row['file_name']}"
+            yield row["id"], f"{IMAGES}/{row['file_name']}", row["missing"]
         return
     import pyarrow
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(IMAGES / MANIFEST) as manifest:
-            for batch in manifest.iter_batches(batch_size=1024, columns=["id", "shard", "file_name"]):
+            for batch in manifest.iter_batches(batch_size=1024, columns=["id", "shard", "file_name", "missing"]):
                 for row in batch.to_pylist():
-                    yield row["id"], f"{IMAGES}/{row['shard']}/{row['file_name']}"
+                    yield row["id"], f"{IMAGES}/{row['shard']}/{row['file_name']}", row["missing"]
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise ValueError(
             f"{IMAGES / MANIFEST}: cannot be read ({error}); `dvc checkout`, or run `dvc repro images`"

@@ -38,13 +38,14 @@ class Decomposition:
     reason: str | None
 
 
-def decompose(caption: str, min_words: int, max_words: int) -> Decomposition:
+def decompose(caption: str, min_words: int, max_words: int, add_words: bool = True) -> Decomposition:
     """Split a caption into a visual part and a text part of `min_words` to `max_words` words each.
 
     Args:
         caption: one English caption.
         min_words: fewest words of a part; entailed words are added where the caption has too few of its own.
         max_words: most words of a part; words are left out by how little they say until it is met.
+        add_words: whether entailed words are added at all.
 
     Returns:
         Parts for which `text_problems` finds nothing, or none and a reason: `caption_empty`, `not_english`,
@@ -63,13 +64,17 @@ def decompose(caption: str, min_words: int, max_words: int) -> Decomposition:
     seen, heard = _shift(tokens, seen, heard, min_words)
     taken = content_lemmas(caption)
     said = _said(tokens)
-    seen, added = _filled(_shortened(seen, max_words, _visual_rank), min_words, max_words, taken, said)
-    heard, more = _filled(_shortened(heard, max_words, _text_rank), min_words, max_words, taken, said)
+    seen, heard = _shortened(seen, max_words, _visual_rank), _shortened(heard, max_words, _text_rank)
+    added: list[str] = []
+    if add_words:
+        seen, added = _filled(seen, min_words, max_words, taken, said)
+        heard, more = _filled(heard, min_words, max_words, taken, said)
+        added += more
     visual_part, text_part = _joined(seen, ","), _joined(heard, "")
     problems = text_problems(visual_part, text_part, min_words, max_words)
     if problems:
         return _failed(problems[0])
-    return Decomposition(visual_part, text_part, (*added, *more), None)
+    return Decomposition(visual_part, text_part, tuple(added), None)
 
 
 def _failed(reason: str) -> Decomposition:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import cache
 
 from simplemma import is_known, lemmatize
@@ -20,6 +22,20 @@ SPELLING = str.maketrans(
     dict.fromkeys("\u2018\u2019\u02bc\u00b4`", "'") | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-")
 )
 ENGLISH_SHARE = 0.6
+EXAMPLES = 3  # captions named for a reason
+OWN_PARTS = "bring your own visual_part and text_part in the corpus's metadata, or try decompose.backend: openai"
+# What a user can do about a caption without parts, or with such parts of its own.
+REMEDIES = {
+    "caption_empty": "write a caption",
+    "not_english": "translate it: rules, checks and towers read English",
+    "nothing_seen": f'name what sounds and could be drawn ("A dog barks loudly"); or {OWN_PARTS}',
+    "nothing_heard": f'say how it sounds ("A frog croaks loudly and slowly"); or {OWN_PARTS}',
+    "visual_part_too_short": f'say more of what is seen ("a small frog by a pond"); or {OWN_PARTS}',
+    "visual_part_too_long": "shorten its visual_part, or raise quality.max_words",
+    "text_part_too_long": "shorten its text_part, or raise quality.max_words",
+    "shared_words": "say each thing in one part alone",
+    "text_part_too_short": f'say more of how it sounds ("croaks loudly and slowly"); or {OWN_PARTS}',
+}
 # Beside these words the harmless sense of a swear word is meant.
 HARMLESS_BESIDE = {"cock": {"crow", "hen", "rooster"}, "pussy": {"cat"}, "ass": {"bray", "donkey"}}
 
@@ -116,6 +132,21 @@ def is_profane(text: str) -> bool:
     bad = (pieces | {lemma(piece) for piece in pieces}) & _profane_words()
     beside = {lemma(word) for word in found}
     return any(not HARMLESS_BESIDE.get(name, set()) & beside for name in bad)
+
+
+def outcomes(captions_reasons: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Count captions by the reason why they have no parts (None: they have), the commonest first, a line each.
+
+    Each line gives three examples and what a user can do.
+    """
+    captions: dict[str | None, list[str]] = defaultdict(list)
+    for caption, reason in captions_reasons:
+        captions[reason].append(caption)
+    lines = [f"{len(captions.pop(None, []))} captions have both parts"]
+    for reason, found in sorted(captions.items(), key=lambda item: (-len(item[1]), item[0])):
+        examples = ", ".join(f'"{caption}"' for caption in list(dict.fromkeys(found))[:EXAMPLES])
+        lines.append(f"{len(found)} {reason}, such as {examples}: {REMEDIES.get(reason or '', OWN_PARTS)}")
+    return lines
 
 
 @cache

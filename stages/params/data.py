@@ -75,11 +75,15 @@ class Prepare(Section):
 
 
 class Decompose(Section):
-    """`decompose`: how a caption is split into what is seen and what is heard."""
+    """`decompose`: how a caption is split into what is seen and what is heard.
+
+    `added_words` says whether the rules may fill a short part with words that the caption's own entail.
+    """
 
     backend: Literal["rules", "openai"]
     min_words: Count
     max_words: Count
+    added_words: Literal["allow", "forbid"]
     model: Annotated[str, Field(min_length=1)]
     temperature: Annotated[NotNegative, Field(le=2)]
     seed: Seed
@@ -112,10 +116,10 @@ class Flux(Section):
 
 
 class Images(Section):
-    """`images`: who paints the visual parts."""
+    """`images`: who paints the visual parts; with `corpus` nobody, its clips bring their pictures."""
 
     seed: Seed
-    backend: Literal["pictograms", "flux"]
+    backend: Literal["pictograms", "flux", "corpus"]
     size: Annotated[int, Field(ge=64)]
     shard_size: Annotated[int, Field(ge=0)]
     flux: Flux
@@ -130,6 +134,7 @@ class Quality(Section):
     min_image_deviation: Positive
     near_duplicate_bits: Annotated[int, Field(ge=0, le=32)]
     profanity: Literal["allow", "reject"]
+    undrawn_subjects: Literal["allow", "reject"]
     max_reject_rate: Share
 
     @model_validator(mode="after")

@@ -56,6 +56,15 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _pictures_are_brought(self) -> Params:
+        if self.images.backend == "corpus" and self.prepare.corpus != "audiofolder":
+            raise ValueError(
+                f"images.backend is corpus, but prepare.corpus={self.prepare.corpus} brings no pictures; only an "
+                "audiofolder does, in a column `image`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _backbone_knows_its_inputs(self) -> Params:
         if self.backbone.source == "pretrained":
             if self.encoders.clap != "make_an_audio":

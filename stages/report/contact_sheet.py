@@ -13,7 +13,7 @@ from stages.report.pages import image_uri, page
 
 Groups = Mapping[str, Sequence[Mapping[str, Any]]]  # rows by their heading; `image` is a path, None where there is none
 
-SIDE, LINES, LINE = 160, 5, 14  # pixels of a picture, lines below it, pixels of a line
+SIDE, LINES, LINE = 160, 6, 14  # pixels of a picture, lines below it, pixels of a line
 COLUMNS = 6
 
 
@@ -40,8 +40,9 @@ def contact_picture(groups: Groups) -> Image.Image:
             left, upper = index % COLUMNS * (SIDE + 12) + 6, top + 24 + index // COLUMNS * high
             tile = _tile(row["image"]) or Image.new("RGB", (SIDE, SIDE), "lightgrey")
             sheet.paste(tile, (left, upper))
-            words = [row["visual_part"] or "-", row["text_part"] or "-", *row.get("reasons", [])]
-            lines = [line for text in words for line in textwrap.wrap(text, 28)][:LINES]
+            words = [*row.get("reasons", []), row["visual_part"], row["text_part"]]
+            words += [row["caption"]] if "reasons" in row else []
+            lines = [line for text in filter(None, words) for line in textwrap.wrap(text, 28)][:LINES]
             pen.multiline_text((left, upper + SIDE + 2), "\n".join(lines), "black", font, spacing=1)
         top += 24 + rows_of[name] * high
     return sheet
