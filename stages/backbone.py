@@ -75,6 +75,7 @@ def main() -> None:
         seed=params.seed,
         updates=schedule.updates,
         learning_rate=schedule.learning_rate,
+        muon_rate=schedule.muon_rate,
         work=work,
         epoch_updates=max(1, schedule.updates // 10),
         validate=validate,

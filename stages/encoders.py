@@ -131,6 +131,7 @@ def train_imagebind(rows: list[Row], params: TrainedEncoders, work: Path) -> Tra
         seed=params.seed,
         updates=schedule.updates,
         learning_rate=schedule.learning_rate,
+        muon_rate=schedule.muon_rate,
         work=work,
         epoch_updates=max(1, schedule.updates // 10),
     )
@@ -168,6 +169,7 @@ def train_clap(rows: list[Row], tokenizer: Tokenizer, params: TrainedEncoders, w
         seed=params.seed,
         updates=schedule.updates,
         learning_rate=schedule.learning_rate,
+        muon_rate=schedule.muon_rate,
         work=work,
         epoch_updates=max(1, schedule.updates // 10),
     )

@@ -102,6 +102,7 @@ def train_classifier(
         seed=params.seed,
         updates=schedule.updates,
         learning_rate=schedule.learning_rate,
+        muon_rate=schedule.muon_rate,
         work=work,
         epoch_updates=max(1, schedule.updates // 10),
     )
@@ -128,6 +129,7 @@ def train_scorer_clap(
         seed=params.seed,
         updates=schedule.updates,
         learning_rate=schedule.learning_rate,
+        muon_rate=schedule.muon_rate,
         work=work,
         epoch_updates=max(1, schedule.updates // 10),
     )

@@ -29,7 +29,7 @@ SMALL = TrainedBackbone(
     pooled_context=False,
     loss_weighting="plain",
     ema_decay=0.99,
-    training=Schedule(updates=1, batch_size=1, learning_rate=1e-3),
+    training=Schedule(updates=1, batch_size=1, learning_rate=1e-3, muon_rate=0.0),
 )
 FULL = {"channels": [320, 640], "layers_per_block": 2, "attention_heads": 8}
 

@@ -53,11 +53,15 @@ class ClapSize(Section):
 
 
 class Schedule(Section):
-    """How long and how fast one network is trained."""
+    """How long and how fast one network is trained.
+
+    `learning_rate` is AdamW's. With a `muon_rate` matrices and kernels are Muon's; 0 leaves them to AdamW.
+    """
 
     updates: Count
     batch_size: Count
     learning_rate: Positive
+    muon_rate: Annotated[float, Field(ge=0)]
 
 
 class TrainedEncoders(Section):

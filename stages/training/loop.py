@@ -1,4 +1,4 @@
-"""The one training loop: AdamW, warm-up and cosine decay, optional weight average, validation, resume.
+"""The one training loop: AdamW or Muon, warm-up and cosine decay, optional weight average, validation, resume.
 
 A run that was killed goes on from its last checkpoint and ends with the same bytes as one that was not:
 batches and random numbers of an update depend on the seed and the update's number alone.
@@ -29,6 +29,7 @@ from stages.training.checkpoint import (
     save_checkpoint,
 )
 from stages.training.determinism import derive_seed
+from stages.training.muon import Muon, takes
 
 WARM_UP = 0.05
 FINAL_RATE = 0.05
@@ -54,6 +55,17 @@ def learning_rate_factor(update: int, updates: int) -> float:
         return (update + 1) / warm_up
     position = (update - warm_up) / max(1, updates - warm_up)
     return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * position))
+
+
+def build_optimizers(
+    name: str, parameters: list[nn.Parameter], learning_rate: float, muon_rate: float, weight_decay: float
+) -> list[torch.optim.Optimizer]:
+    """Muon for what it takes where it has a learning rate, and for the rest the optimiser that `name` says."""
+    matrices = [parameter for parameter in parameters if muon_rate and takes(parameter)]
+    taken = {id(parameter) for parameter in matrices}
+    rest = [parameter for parameter in parameters if id(parameter) not in taken]
+    muon = [Muon(matrices, muon_rate, weight_decay)] if matrices else []
+    return [*muon, build_optimizer(name, rest, learning_rate, weight_decay)]
 
 
 def build_optimizer(
@@ -111,6 +123,7 @@ def train(
     ema_decay: float = 0.0,
     weight_decay: float = 0.01,
     optimizer_name: str = "adamw",
+    muon_rate: float = 0.0,
 ) -> Trained:
     """Minimise `loss(update)` over the parameters of `network` that require gradients.
 
@@ -128,9 +141,11 @@ def train(
         ema_decay: decay of the exponential average of the weights; 0 trains without one.
         weight_decay: AdamW's.
         optimizer_name: `adamw`, fused, or `adamw_8bit` by bitsandbytes.
+        muon_rate: Muon's peak for matrices and kernels; 0 leaves them to the optimiser of the rest.
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = build_optimizer(optimizer_name, trainable, learning_rate, weight_decay)
+    optimizers = build_optimizers(optimizer_name, trainable, learning_rate, muon_rate, weight_decay)
+    peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     averaged = copy.deepcopy(network) if ema_decay > 0 else network
     checkpoint = work / f"{name}.safetensors"
     curve: list[Row] = []
@@ -141,7 +156,8 @@ def train(
     if checkpoint.exists():
         tensors, state = load_checkpoint(checkpoint)
         network.load_state_dict(tensors["network"])
-        restore_optimizer(optimizer, tensors["optimizer"])
+        for position, optimizer in enumerate(optimizers):
+            restore_optimizer(optimizer, tensors.get(f"optimizer_{position}", {}))
         if ema_decay > 0:
             averaged.load_state_dict(tensors["average"])
         best = tensors.get("best", {})
@@ -154,7 +170,8 @@ def train(
 
     def keep(update: int) -> None:
         nonlocal unwritable
-        tensors = {"network": network.state_dict(), "optimizer": optimizer_tensors(optimizer), "best": best}
+        tensors = {"network": network.state_dict(), "best": best}
+        tensors |= {f"optimizer_{position}": optimizer_tensors(one) for position, one in enumerate(optimizers)}
         if ema_decay > 0:
             tensors["average"] = averaged.state_dict()
         state = {"curve": curve, "best_epoch": best_epoch, "losses": losses, "norms": norms, "update": update}
@@ -171,14 +188,15 @@ def train(
     bar = progress(range(start, updates), name, total=updates, initial=start)
     for update in bar:
         torch.manual_seed(derive_seed(seed, name, update))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * learning_rate_factor(update, updates)
+        for optimizer, peak in zip(optimizers, peaks, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * learning_rate_factor(update, updates)
         network.train()
         value = loss(update)
-        optimizer.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         value.backward()
         norms.append(clip_gradients(trainable))
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         if ema_decay > 0:
             move_average(averaged, network, ema_decay if update else 0.0)
         losses.append(float(value.detach()))
