@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from filelock import FileLock
 from hypothesis import settings
 
 from tests.language_stage import Servers
-from tests.scratch_clone import lay_out_scratch_clone
+from tests.scratch_clone import ROOT, lay_out_scratch_clone
 from tests.shell import sh, stages_run
 
 # A slow machine is no failure: how long an example takes is not what a property says.
@@ -103,3 +104,44 @@ def start_server(tmp_path: Path) -> Iterator[Servers]:
     servers = Servers(tmp_path)
     yield servers
     servers.close()
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A repository whose codec, backbone and encoders are published ones, with A and B untrained."""
+    import torch
+
+    from stages.experiments.experiment_a import ExperimentA
+    from stages.experiments.experiment_b import ExperimentB
+    from stages.experiments.fusion import save_experiment
+    from stages.published.codec import convert_codec
+    from stages.published.encoders import convert_encoders
+    from stages.published.unet import convert_unet
+    from stages.synthesis.unet import load_denoiser
+    from tests.test_published import write_published
+    from tests.test_towers import published_imagebind
+
+    torch.manual_seed(0)
+    published = write_published(tmp_path_factory.mktemp("published"))
+    root = tmp_path_factory.mktemp("trained")
+    for name in ("codec", "backbone", "encoders", "experiment_a", "experiment_b"):
+        (root / "models" / name).mkdir(parents=True)
+    convert_codec(root / "models/codec", published, samples=40_960)
+    convert_unet(root / "models/backbone", published, heads=4)
+    convert_encoders(root / "models/encoders", published, published_imagebind()[0], "make_an_audio")
+    b = {"fusion": "mean", "embedding_dim": 24, "width": 16, "blocks": 1, "heads": 2}
+    a = {"fusion": "mean", "embedding_dim": 24, "context_dim": 32, "context_tokens": 1, "length": 77}
+    state = ExperimentB(b, torch.randn(77, 32)).state_dict()
+    save_experiment(root / "models/experiment_b", b, state)
+    state = ExperimentA(a, load_denoiser(root / "models/backbone")).state_dict()
+    save_experiment(root / "models/experiment_a", a, state)
+    shutil.copy(ROOT / "params.yaml", root)
+    return root
+
+
+@pytest.fixture
+def models(trained, tmp_path, monkeypatch):
+    """A copy of that repository as the working folder."""
+    shutil.copytree(trained, tmp_path / "repository")
+    monkeypatch.chdir(tmp_path / "repository")
+    return tmp_path / "repository"

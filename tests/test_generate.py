@@ -13,51 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from stages.commands import main as commands
-from stages.commands.generate import QUIET
-from stages.experiments.experiment_a import ExperimentA
-from stages.experiments.experiment_b import ExperimentB
-from stages.experiments.fusion import save_experiment
 from stages.formats.files import write_json
-from stages.inference.generator import Generator, Run, decibels
+from stages.inference.generator import QUIET, Generator, decibels
+from stages.inference.run import Run
 from stages.plumbing.device import device
-from stages.published.codec import convert_codec
-from stages.published.encoders import convert_encoders
-from stages.published.unet import convert_unet
 from stages.synthesis.generation import latent_width
-from stages.synthesis.unet import load_denoiser
-from tests.test_published import write_published
-from tests.test_towers import published_imagebind
-
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A repository whose codec, backbone and encoders are published ones, with A and B untrained."""
-    torch.manual_seed(0)
-    published = write_published(tmp_path_factory.mktemp("published"))
-    root = tmp_path_factory.mktemp("trained")
-    for name in ("codec", "backbone", "encoders", "experiment_a", "experiment_b"):
-        (root / "models" / name).mkdir(parents=True)
-    convert_codec(root / "models/codec", published, samples=40_960)
-    convert_unet(root / "models/backbone", published, heads=4)
-    convert_encoders(root / "models/encoders", published, published_imagebind()[0], "make_an_audio")
-    b = {"fusion": "mean", "embedding_dim": 24, "width": 16, "blocks": 1, "heads": 2}
-    a = {"fusion": "mean", "embedding_dim": 24, "context_dim": 32, "context_tokens": 1, "length": 77}
-    state = ExperimentB(b, torch.randn(77, 32)).state_dict()
-    save_experiment(root / "models/experiment_b", b, state)
-    state = ExperimentA(a, load_denoiser(root / "models/backbone")).state_dict()
-    save_experiment(root / "models/experiment_a", a, state)
-    shutil.copy(ROOT / "params.yaml", root)
-    return root
-
-
-@pytest.fixture
-def models(trained, tmp_path, monkeypatch):
-    """A copy of that repository as the working folder."""
-    shutil.copytree(trained, tmp_path / "repository")
-    monkeypatch.chdir(tmp_path / "repository")
-    return tmp_path / "repository"
 
 
 def set_params(**sections):
@@ -136,6 +96,9 @@ def test_without_an_evaluation_it_is_said_which_experiment_is_taken(models, cont
     )
     shutil.rmtree("models/experiment_b")
     assert Run().better() == ("a", "experiment a: the only one with weights")
+    shutil.rmtree("models/experiment_a")
+    with pytest.raises(ValueError, match=r"models/experiment_\*: no trained weights there"):
+        Run().better()
 
 
 @pytest.mark.parametrize(

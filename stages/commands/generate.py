@@ -1,15 +1,35 @@
-"""`bind-an-audio generate`: a clip from a text, an image or both, by the trained weights."""
+"""`bind-an-audio generate`: clips from a text, an image or both, from a list of prompts, or as an earlier clip."""
 
 from __future__ import annotations
 
 import argparse
+import filecmp
+import re
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stages.formats.audio import SAMPLE_RATE
-from stages.formats.files import replacing
+from stages.formats.files import read_jsonl, write_jsonl
 
-QUIET = -40.0  # dB
+if TYPE_CHECKING:
+    from stages.inference.provenance import Record
+    from stages.inference.run import Request, Run
+
+CHOICES = ("seconds", "steps", "guidance_scale")
+PROMPT_KEYS = {"id", "text", "image", "seed", *CHOICES}
+NAME = re.compile(r"[\w-][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One file to write: where, what is asked for, the seed."""
+
+    path: Path
+    request: Request
+    seed: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,17 +37,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", help='what is heard, in a few words: "three slow rings"')
     parser.add_argument("--image", type=Path, help="a picture of what sounds (PNG or JPEG)")
     parser.add_argument(
-        "--out", type=Path, required=True, help="the file to write: .wav or .flac; of several seeds NAME-SEED.wav"
+        "--prompts",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="a clip a line instead: text, image (from the file's folder), id, seed, seconds, steps, guidance_scale",
+    )
+    parser.add_argument("--like", type=Path, metavar="CLIP", help="as an earlier clip was made; options change it")
+    parser.add_argument(
+        "--out", type=Path, required=True, help=".wav or .flac, of several seeds NAME-SEED.wav; with --prompts a folder"
     )
     parser.add_argument(
-        "--experiment", choices=("a", "b"), help="whose conditioning steers (default: the run's better one)"
+        "--experiment",
+        choices=("a", "b", "reference"),
+        help="whose conditioning steers (default: the run's better one; reference: CLAP's features of the text)",
     )
     parser.add_argument(
-        "--seed",
-        type=int,
-        nargs="+",
-        default=[0],
-        help="of the starting noise; several make as many clips (default: 0)",
+        "--seed", type=int, nargs="+", help="of the starting noise; several make as many clips (default: 0)"
     )
     parser.add_argument("--steps", type=int, help="sampling steps (default: sample.steps of params.yaml)")
     parser.add_argument(
@@ -36,40 +61,120 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, help="length of the clip, 1 to 32 (default: that of the training clips)"
     )
+    parser.add_argument("--preset", help="a file of presets/ by its name whose params count instead of params.yaml's")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Check everything, load the networks, generate a clip a seed and write them; doubts go to stderr."""
-    out: Path = arguments.out
-    if out.suffix not in (".wav", ".flac"):
-        raise ValueError(f"--out {out}: give a name that ends in .wav or .flac")
-    if min(arguments.seed) < 0:
-        raise ValueError(f"--seed {min(arguments.seed)}: give 0 or more")
-    import soundfile
+    """Check everything, load the networks once, make every clip and write it; doubts go to stderr.
 
-    from stages.inference.generator import Generator, Run, decibels
+    Raises ValueError in one line for whatever is asked for wrongly, before any network is loaded.
+    """
+    from stages.inference.provenance import read_record
 
-    run = Run()
-    request = run.request(
-        arguments.text,
-        arguments.image,
-        seconds=arguments.seconds,
-        steps=arguments.steps,
-        guidance_scale=arguments.guidance_scale,
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    experiment = arguments.experiment
+    if arguments.prompts and (arguments.text or arguments.image or arguments.like):
+        raise ValueError("--prompts: takes no --text, --image or --like; its lines say what is made")
+    earlier = read_record(arguments.like) if arguments.like else None
+    folder = check_names(arguments)
+
+    from stages.inference.generator import Generator
+    from stages.inference.provenance import write_clip
+    from stages.inference.run import Run
+
+    run = Run(preset=arguments.preset)
+    jobs = list(wanted_prompts(arguments, run) if arguments.prompts else wanted_clips(arguments, run, earlier))
+    experiment = arguments.experiment or (earlier or {}).get("experiment")
     if experiment is None:
         experiment, why = run.better()
         print(why, file=sys.stderr)
-    if request.seconds is not None and request.seconds > run.seconds:
-        print(f"--seconds {request.seconds:g}: this run learned clips of {run.seconds:g} s", file=sys.stderr)
+    if experiment == "reference" and (mute := next((job for job in jobs if job.request.text is None), None)):
+        raise ValueError(f"--experiment reference: reads a text alone; {mute.path.name} has none")
+    folder.mkdir(parents=True, exist_ok=True)
     generator = Generator(run, experiment)
-    for seed in arguments.seed:
-        waveform = generator.make(request, seed)
-        path = out if len(arguments.seed) == 1 else out.with_name(f"{out.stem}-{seed}{out.suffix}")
-        with replacing(path) as partial:
-            soundfile.write(partial, waveform.numpy(), SAMPLE_RATE, subtype="PCM_16", format=out.suffix[1:].upper())
-        print(f"{path}: {len(waveform) / SAMPLE_RATE:.2f} s")
-        if (level := decibels(waveform)) < QUIET:
-            print(f"{path}: nearly silent ({level:.0f} dB); try another --seed or --guidance-scale", file=sys.stderr)
+    doubts = {doubt: None for job in jobs for doubt in job.request.doubts}
+    for doubt in filter(None, (generator.of_two_runs(), *doubts)):
+        print(doubt, file=sys.stderr)
+    rows: list[Record] = []
+    for job in jobs:
+        clip, record = generator.make(job.request, job.seed), generator.record(job.request, job.seed)
+        if earlier and record["image_md5"] == earlier.get("image_md5"):
+            record["image"] = earlier.get("image")  # which may lie elsewhere by now
+        write_clip(job.path, clip.waveform, record)
+        print(f"{job.path}: {len(clip.waveform) / SAMPLE_RATE:.2f} s")
+        for doubt in clip.doubts:
+            print(f"{job.path}: {doubt}", file=sys.stderr)
+        rows.append({"file_name": job.path.name, **record})
+    if arguments.prompts:
+        write_jsonl(arguments.out / "metadata.jsonl", rows)
+    if earlier and len(jobs) == 1:
+        print(compared(arguments.like, earlier, jobs[0].path, rows[0]), file=sys.stderr)
+
+
+def check_names(arguments: argparse.Namespace) -> Path:
+    """The folder that the clips go to. Raises ValueError for a name or folder that they cannot have."""
+    from stages.inference.provenance import FORMATS
+
+    out: Path = arguments.out
+    if arguments.prompts is None:
+        if out.suffix not in FORMATS:
+            raise ValueError(f"--out {out}: give a name that ends in {' or '.join(FORMATS)}")
+        return out.parent
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"--out {out}: give a folder that is empty or not there yet")
+    return out
+
+
+def wanted_clips(arguments: argparse.Namespace, run: Run, earlier: Record | None) -> Iterator[Wanted]:
+    """One clip a seed, from the options, and where they are silent from an `earlier` clip's record."""
+    from stages.inference.run import SETTINGS
+
+    remembered = earlier or {}
+    given: dict[str, Any] = {name: remembered.get(name) for name in ("text", "image", *SETTINGS)}
+    given |= {name: value for name in ("text", "image", *CHOICES) if (value := getattr(arguments, name)) is not None}
+    seeds = arguments.seed or [remembered.get("seed", 0)]
+    request, out = run.request(**given), arguments.out
+    for seed in seeds:
+        path = out if len(seeds) == 1 else out.with_name(f"{out.stem}-{check_seed(seed)}{out.suffix}")
+        yield Wanted(path, request, check_seed(seed))
+
+
+def wanted_prompts(arguments: argparse.Namespace, run: Run) -> Iterator[Wanted]:
+    """One clip a line and seed; options stand where a line is silent. Raises ValueError naming the line."""
+    taken: set[str] = set()
+    for number, row in enumerate(read_jsonl(arguments.prompts), start=1):
+        try:
+            if unknown := sorted(row.keys() - PROMPT_KEYS):
+                raise ValueError(f"unknown key {unknown[0]}; known are {', '.join(sorted(PROMPT_KEYS))}")
+            name = str(row.get("id", f"{number:04d}"))
+            if not NAME.fullmatch(name) or name in taken:
+                raise ValueError(f"id {name!r}: give each line one of its own, of letters, digits, - and _")
+            taken.add(name)
+            choices = {key: getattr(arguments, key) if row.get(key) is None else row[key] for key in CHOICES}
+            if wrong := [key for key, value in choices.items() if not isinstance(value, (int, float, type(None)))]:
+                raise ValueError(f"{wrong[0]}: give a number")
+            image = None if row.get("image") is None else arguments.prompts.parent / row["image"]
+            request = run.request(row.get("text"), image, **choices)
+            seeds = arguments.seed or [0] if row.get("seed") is None else [row["seed"]]
+            for seed in seeds:
+                file = f"{name}.flac" if len(seeds) == 1 else f"{name}-{check_seed(seed)}.flac"
+                yield Wanted(arguments.out / file, request, check_seed(seed))
+        except ValueError as error:
+            raise ValueError(f"{arguments.prompts}, prompt {number}: {error}") from None
+    if not taken:
+        raise ValueError(f"{arguments.prompts}: holds no prompt; give one JSON object a line")
+
+
+def check_seed(seed: Any) -> int:
+    """A seed that is one. Raises ValueError for any other."""
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"--seed {seed!r}: give 0 or more")
+    return seed
+
+
+def compared(old: Path, earlier: Record, new: Path, record: Record) -> str:
+    """Whether a clip that was made again is the same, and if not, what was different."""
+    if filecmp.cmp(old, new, shallow=False):
+        return f"{new}: the same bytes as {old}"
+    flat = [{**one, **one.get("weights", {})} for one in (earlier, record)]
+    keys = [key for key in flat[1] if key not in ("weights", "file_name") and flat[0].get(key) != flat[1][key]]
+    why = f"other {', '.join(keys)}" if keys else "equal in all that is recorded: another machine, format or torch?"
+    return f"{new}: other bytes than {old} ({why})"

@@ -6,111 +6,39 @@ From Python: `make = Generator(); waveform = make("three slow rings", "bell.png"
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
-from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
-from stages.formats.files import read_json
-from stages.language.text import process_text, words
-from stages.params.schema import load_params
+from stages.formats.audio import SAMPLE_RATE
+from stages.inference.provenance import Record, code_version, of_two_runs
+from stages.inference.run import SETTINGS, Request, Run
+from stages.language.text import process_text
 from stages.plumbing.device import device
 from stages.synthesis.generation import latent_width, sample_latents
+from stages.tracking.dependencies import content_md5
 from stages.training.determinism import derive_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Experiment = Literal["a", "b"]
-EVALUATION = Path("metrics/evaluation.json")
-SCORE = "clap_score"
+    from stages.synthesis.unet import Denoiser
+
+EXPERIMENTS = ("a", "b", "reference")
+QUIET = -40.0  # dB
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a clip is asked for with, checked; made by `Run.request`.
+class Clip:
+    """A waveform `[samples]` at 16 kHz within +-1, and what its hearer should know of it, a line each."""
 
-    text: what ImageBind reads, or None; image: `[3, 224, 224]` uint8, or None; seconds: None for the training clips'.
-    """
-
-    text: str | None
-    image: Tensor | None
-    seconds: float | None
-    steps: int
-    guidance_scale: float
-
-
-class Run:
-    """What is known of the trained run in a repository before any network is loaded.
-
-    Its `params` decide how a clip is made where the asker does not say; `seconds` is the length of the clips that its
-    networks learned. Raises ValueError where there are no params, or weights that are not there whole.
-    """
-
-    def __init__(self, root: str | Path = ".") -> None:
-        self.root = Path(root)
-        self.params = load_params(self.root / "params.yaml")
-        for name in ("encoders", "codec", "backbone"):
-            if not (self.root / "models" / name / "config.json").is_file():
-                raise ValueError(
-                    f"{self.root / 'models' / name}: no trained weights there; run `dvc repro` or `dvc pull`, or wait "
-                    "for the stage that is writing them"
-                )
-        self.trained = [name for name in ("a", "b") if (self.root / f"models/experiment_{name}/config.json").is_file()]
-        if not self.trained:
-            raise ValueError(
-                f"{self.root}/models/experiment_*: no trained weights there; run `dvc repro` or `dvc pull`"
-            )
-        width = read_json(self.root / "models/codec/config.json")["latent_shape"][2]
-        self.seconds = width * VAE_DOWNSAMPLING * HOP_LENGTH / SAMPLE_RATE
-
-    def better(self) -> tuple[str, str]:
-        """The experiment whose clips the run's own evaluation scored higher, and in words why it is taken."""
-        if len(self.trained) == 1:
-            return self.trained[0], f"experiment {self.trained[0]}: the only one with weights"
-        try:
-            found = read_json(self.root / EVALUATION)
-            scores = {name: float(found[f"experiment_{name}"][SCORE]) for name in self.trained}
-        except (OSError, ValueError, KeyError, TypeError):
-            return "b", f"experiment b: no {SCORE} of both in {EVALUATION} says which is better"
-        name = max(scores, key=lambda one: scores[one])
-        listed = ", ".join(f"{one} {score:.3f}" for one, score in sorted(scores.items()))
-        return name, f"experiment {name}: its {SCORE} is the higher one in {EVALUATION} ({listed})"
-
-    def request(
-        self,
-        text: str | None = None,
-        image: str | Path | None = None,
-        *,
-        seconds: float | None = None,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-    ) -> Request:
-        """Check what a clip is asked for with; what is left out is the run's own `sample` section.
-
-        Raises ValueError, named as the command's options: neither text nor image, a text without a word, an image that
-        cannot be read, values out of range.
-        """
-        from stages.towers.imagebind import read_image
-
-        steps = self.params.sample.steps if steps is None else steps
-        guidance_scale = self.params.sample.guidance_scale if guidance_scale is None else guidance_scale
-        if text is None and image is None:
-            raise ValueError("--text and --image are both missing; give a text, an image or both")
-        if text is not None:
-            if not words(text):
-                raise ValueError(f"--text {text!r}: holds no word; describe the sound in English, or leave --text out")
-            # As `embed` gave it to ImageBind in training: captions as they stand, text parts processed.
-            text = text if self.params.embed.text == "caption" else process_text(text)
-        if steps < 1:
-            raise ValueError(f"--steps {steps}: give at least 1")
-        if not 1 <= guidance_scale < math.inf:
-            raise ValueError(f"--guidance-scale {guidance_scale:g}: give 1 (none) or more")
-        if seconds is not None:
-            latent_width(seconds)
-        return Request(text, None if image is None else read_image(image), seconds, steps, guidance_scale)
+    waveform: Tensor
+    doubts: tuple[str, ...]
 
 
 class Generator:
@@ -118,20 +46,26 @@ class Generator:
 
     Args:
         root: the repository, with `params.yaml` and `models/`; or a `Run` of it.
-        experiment: whose conditioning steers, "a" or "b"; left out, the better one by the run's own evaluation.
+        experiment: whose conditioning steers: "a", "b", or "reference" (CLAP's own features of the text, what A and B
+            are measured against); several are loaded together and share what they have in common. Left out, the better
+            one by the run's own evaluation.
 
     Raises:
         ValueError: no trained weights, or such as do not belong together.
     """
 
-    def __init__(self, root: str | Path | Run = ".", experiment: str | None = None) -> None:
+    def __init__(self, root: str | Path | Run = ".", experiment: str | Sequence[str] | None = None) -> None:
         from safetensors import SafetensorError
 
         self.run = root if isinstance(root, Run) else Run(root)
-        self.experiment = experiment or self.run.better()[0]
+        named = [experiment] if isinstance(experiment, str) else list(experiment or [self.run.better()[0]])
+        self.experiments, self.experiment = named, named[0]
         models = self.run.root / "models"
-        if self.experiment not in self.run.trained:
-            raise ValueError(f"{models}/experiment_{self.experiment}: no trained weights there; run `dvc repro` first")
+        for name in named:
+            if name not in EXPERIMENTS:
+                raise ValueError(f"--experiment {name}: give one of {', '.join(EXPERIMENTS)}")
+            if name != "reference" and name not in self.run.trained:
+                raise ValueError(f"{models}/experiment_{name}: no trained weights there; run `dvc repro` first")
         try:
             self._load(models)
         except (SafetensorError, OSError, KeyError, RuntimeError) as error:
@@ -149,18 +83,31 @@ class Generator:
         from stages.towers.store import load_clap, load_imagebind
 
         where = device()
-        clap, tokenizer = load_clap(models / "encoders")
-        with torch.no_grad():
-            self._empty = clap.token_features(tokenizer([""]))[0]
+        self._clap, self._tokenizer = load_clap(models / "encoders")
         self._imagebind = load_imagebind(models / "encoders").to(where)
-        if self.experiment == "a":
-            trained = load_experiment_a(models / "experiment_a", models / "backbone")
-            self._context, self._denoiser = trained.context, trained.denoiser
-        else:
-            self._context = load_experiment_b(models / "experiment_b").context
-            self._denoiser = load_denoiser(models / "backbone").eval()
-        self._denoiser.to(where)
         self._codec = load_codec(models / "codec").to(where)
+        with torch.no_grad():
+            self._empty = self._clap.token_features(self._tokenizer([""]))[0]
+        self._contexts: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
+        self._denoisers: dict[str, Denoiser] = {}
+        if "a" in self.experiments:
+            trained = load_experiment_a(models / "experiment_a", models / "backbone")
+            self._contexts["a"], self._denoisers["a"] = trained.context, trained.denoiser.to(where)
+        if "b" in self.experiments:
+            self._contexts["b"] = load_experiment_b(models / "experiment_b").context
+        if {"b", "reference"} & set(self.experiments):
+            self._denoisers["b"] = self._denoisers["reference"] = load_denoiser(models / "backbone").eval().to(where)
+
+    @cached_property
+    def weights(self) -> dict[str, str]:
+        """md5 of each folder of weights as dvc.lock writes it; reading full-size weights takes seconds."""
+        own = [f"models/experiment_{name}" for name in self.experiments if name != "reference"]
+        folders = ("models/encoders", "models/codec", "models/backbone", *own)
+        return {name: content_md5(self.run.root / name) for name in folders}
+
+    def of_two_runs(self) -> str | None:
+        """One line where these weights were not made together, as far as dvc.lock knows; else None."""
+        return of_two_runs(self.run.root, self.weights)
 
     def __call__(
         self,
@@ -171,40 +118,95 @@ class Generator:
         seconds: float | None = None,
         steps: int | None = None,
         guidance_scale: float | None = None,
+        experiment: str | None = None,
     ) -> Tensor:
         """Make one waveform `[samples]` at 16 kHz in [-1, 1]; `Run.request` says what is left out and refused.
 
-        With a text or an image alone, its embedding stands for the average of both.
+        With a text or an image alone, its embedding stands for the average of both. Doubts (nearly silent, words that
+        no caption had ...) are Python warnings.
         """
         request = self.run.request(text, image, seconds=seconds, steps=steps, guidance_scale=guidance_scale)
-        return self.make(request, seed)
+        clip = self.make(request, seed, experiment)
+        for doubt in (*request.doubts, *clip.doubts):
+            warnings.warn(doubt, stacklevel=2)
+        return clip.waveform
 
     @torch.no_grad()
-    def make(self, request: Request, seed: int = 0) -> Tensor:
-        """Make one waveform as `__call__` does. Raises ValueError for a seed below 0."""
-        from stages.towers import imagebind as ib
+    def make(self, request: Request, seed: int = 0, experiment: str | None = None) -> Clip:
+        """Make one clip by one of the loaded experiments, left out by the first.
 
+        Raises ValueError for a seed below 0, an experiment that is not loaded, the reference without a text.
+        """
         if seed < 0:
             raise ValueError(f"--seed {seed}: give 0 or more")
-        embedded = []
-        if request.text is not None:
-            embedded.append(ib.embed_texts(self._imagebind, ib.tokenize([request.text])).cpu())
-        if request.image is not None:
-            embedded.append(ib.embed_images(self._imagebind, request.image[None]).cpu())
+        name = experiment or self.experiment
+        if name not in self.experiments:
+            raise ValueError(f"--experiment {name}: not loaded; Generator(experiment=...) was given {self.experiments}")
         channels, height, width = self._codec.latent_shape
         latents = sample_latents(
-            self._denoiser,
-            self._context(embedded[0], embedded[-1]),
+            self._denoisers[name],
+            self._context(request, name),
             self._empty,
             seeds=[derive_seed(seed, "generate")],
             latent_shape=(channels, height, width if request.seconds is None else latent_width(request.seconds)),
-            sampler=self.run.params.sample.sampler,
+            sampler=request.sampler,
             steps=request.steps,
             guidance_scale=request.guidance_scale,
-            guidance_from_timestep=self.run.params.sample.guidance_from_timestep,
+            guidance_from_timestep=request.guidance_from_timestep,
         )
-        waveform = self._codec.decode(latents)[0].clamp(-1, 1)
-        return waveform if request.seconds is None else waveform[: round(request.seconds * SAMPLE_RATE)]
+        waveform = self._codec.decode(latents)[0]
+        waveform = waveform if request.seconds is None else waveform[: round(request.seconds * SAMPLE_RATE)]
+        return safe(waveform)
+
+    def _context(self, request: Request, experiment: str) -> Tensor:
+        """What the U-Net is steered by, `[1, T, C]`."""
+        from stages.towers import imagebind as ib
+
+        if experiment == "reference":
+            if request.text is None:
+                raise ValueError("--experiment reference: reads a text alone; give --text")
+            return self._clap.token_features(self._tokenizer([request.text]))
+        embedded = []
+        if request.text is not None:
+            # As `embed` gave it to ImageBind in training: captions as they stand, text parts processed.
+            as_it_stands = self.run.params.embed.text == "caption"
+            tokens = ib.tokenize([request.text if as_it_stands else process_text(request.text)])
+            embedded.append(ib.embed_texts(self._imagebind, tokens).cpu())
+        if request.pixels is not None:
+            embedded.append(ib.embed_images(self._imagebind, request.pixels[None]).cpu())
+        context: Tensor = self._contexts[experiment](embedded[0], embedded[-1])
+        return context
+
+    def record(self, request: Request, seed: int, experiment: str | None = None) -> Record:
+        """What a clip's file should remember, so that it can be made again."""
+        name = experiment or self.experiment
+        own = {"models/experiment_a", "models/experiment_b"} - {f"models/experiment_{name}"}
+        return {
+            "text": request.text,
+            "image": request.image,
+            "image_md5": None if request.image is None else content_md5(Path(request.image)),
+            "experiment": name,
+            "seed": seed,
+            **{name: getattr(request, name) for name in SETTINGS},
+            "weights": {folder: md5 for folder, md5 in self.weights.items() if folder not in own},
+            "code": code_version(),
+        }
+
+
+def safe(waveform: Tensor) -> Clip:
+    """A waveform without clipping: scaled down where it reaches beyond +-1. What is nearly silent is said.
+
+    Raises ValueError for values that are no numbers.
+    """
+    if not waveform.isfinite().all():
+        raise ValueError("models: the networks gave values that are no numbers; `dvc checkout` or train them again")
+    doubts, peak = [], float(waveform.abs().max())
+    if peak > 1:
+        waveform = waveform / peak
+        doubts.append(f"made {20 * math.log10(peak):.1f} dB quieter: it would have been clipped")
+    if (level := decibels(waveform)) < QUIET:
+        doubts.append(f"nearly silent ({level:.0f} dB); try another --seed or --guidance-scale")
+    return Clip(waveform, tuple(doubts))
 
 
 def decibels(waveform: Tensor) -> float:
