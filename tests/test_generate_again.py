@@ -13,7 +13,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from setuptools import find_packages
+from setuptools import find_packages  # type: ignore[import-untyped]
 
 import bind_an_audio
 from stages.commands import main as commands
