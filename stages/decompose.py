@@ -22,7 +22,7 @@ from stages.language.text import outcomes
 from stages.language_model.decomposition import decompose_all, estimate_all
 from stages.params.data import Decompose
 from stages.params.schema import load_params
-from stages.plumbing.cluster import cores_for, in_batches, map_batches
+from stages.plumbing.cluster import in_batches, map_batches
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.tracking.stage_runs import log_stage
@@ -42,7 +42,7 @@ def main() -> None:
         return
     if params.backend == "rules":
         batches = list(in_batches(captions, BATCH))
-        results = map_batches(partial(rules, params), batches, processes=cores_for(batches))
+        results = map_batches(partial(rules, params), batches)
         parts_of = chain.from_iterable(progress(results, "captions", len(batches)))
         found = dict(zip(captions, parts_of, strict=True))
         costs: dict[str, float] = {}

@@ -27,7 +27,7 @@ from stages.imagery.image_folder import IMAGES, Drawn, write_files, write_shards
 from stages.imagery.pictograms import illustrate
 from stages.params.data import Images
 from stages.params.schema import load_params
-from stages.plumbing.cluster import cores_for, in_batches, map_batches
+from stages.plumbing.cluster import in_batches, map_batches
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.tracking.stage_runs import log_stage
@@ -47,7 +47,7 @@ def main() -> None:
     results: Iterable[list[Drawn]]
     batches = list(in_batches(wanted, params.flux.batch_size if params.backend == "flux" else BATCH))
     if params.backend == "pictograms":
-        results = map_batches(partial(pictograms, params), batches, processes=cores_for(batches))
+        results = map_batches(partial(pictograms, params), batches)
     elif params.backend == "flux":
         results = map_batches(partial(flux, params), batches, gpu=True)
     else:

@@ -28,7 +28,7 @@ from stages.formats.files import replacing_folder, write_jsonl
 from stages.formats.shards import write_shard
 from stages.params.data import Prepare
 from stages.params.schema import load_params
-from stages.plumbing.cores import on_all_cores
+from stages.plumbing.cluster import on_all_cores
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.tracking.stage_runs import log_stage

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from stages import prepare as stage
-from stages.plumbing import cores
+from stages.plumbing import cluster as cores
 from tests.test_corpus import prepared, settings_for, tone
 
 

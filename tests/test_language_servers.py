@@ -16,7 +16,7 @@ from stages.language_model import bill, client
 from stages.language_model.conversation import first_request, load_prompt
 from stages.language_model.request_cache import Reply, RequestCache
 from stages.params.schema import load_params
-from stages.plumbing.cache import request_key
+from stages.plumbing.environment import request_key
 from tests.language_stage import CAPTIONS, KEY, asked, environment, kept_keys, lay_out, rows_of, stage
 from tests.loopback_openai import NO_ANSWERS, answer_to
 

@@ -57,7 +57,7 @@ def _beside(path: Path) -> Iterator[Path]:
         raise
     except Exception as error:
         # Asked before the temporary file goes, which would make room again.
-        reason = _write_fault(error, path.parent)
+        reason = write_fault(error, path.parent)
         if reason:
             raise UnwritableError(f"{path}: cannot be written ({reason}){_free(path)}") from error
         raise
@@ -65,7 +65,7 @@ def _beside(path: Path) -> Iterator[Path]:
         _remove(temporary)
 
 
-def _write_fault(error: Exception, folder: Path) -> str:
+def write_fault(error: Exception, folder: Path) -> str:
     """Why nothing can be written into a folder; "" where it can. Libraries hide the system's reason in their own."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
         return os.strerror(error.errno)

@@ -21,8 +21,7 @@ from stages.formats.files import replacing
 from stages.formats.images import UnusableImageError, open_image
 from stages.imagery.checks import deviation
 from stages.params.data import Images
-from stages.plumbing.cache import request_key
-from stages.plumbing.environment import cache_folder
+from stages.plumbing.environment import cache_folder, request_key
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline

@@ -17,8 +17,7 @@ from stages.language_model.client import Client, StoppedError, until_stopped
 from stages.language_model.conversation import Step
 from stages.language_model.pace import Pace
 from stages.language_model.request_cache import RequestCache
-from stages.plumbing.cache import request_key
-from stages.plumbing.environment import number
+from stages.plumbing.environment import number, request_key
 from stages.plumbing.progress import progress
 
 CONCURRENCY = 256

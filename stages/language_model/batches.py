@@ -19,8 +19,7 @@ from stages.language_model.bill import Bill
 from stages.language_model.client import OPTIONAL, Client, NotFoundError, scrubbed
 from stages.language_model.conversation import Step
 from stages.language_model.request_cache import RequestCache
-from stages.plumbing.cache import request_key
-from stages.plumbing.environment import number
+from stages.plumbing.environment import number, request_key
 from stages.plumbing.progress import progress
 
 MOST_REQUESTS = 50_000

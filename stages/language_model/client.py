@@ -21,11 +21,11 @@ from urllib.parse import unquote, urlsplit
 from stages.language_model.answers import FILTERED, NoAnswerError, answer_in, refusal
 from stages.language_model.pace import Pace, retry_after
 from stages.plumbing.environment import number
-from stages.plumbing.redaction import redacted
 
 Answer = TypeVar("Answer")
 TRIES = 12  # of one request, one after another
 LONGEST_PAUSE = 60.0
+LONGEST_LINE = 300
 TOLD_SECONDS, MOST_SECONDS = 20.0, 86_400.0  # a longer pause is told; one that ends the run
 TRANSIENT_STATUS = (408, 409, 425, 429)
 SECRET_VARIABLES = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_WEBHOOK_SECRET")
@@ -245,7 +245,10 @@ def fatal(error: Exception, model: str) -> ValueError | None:
 
 def scrubbed(text: str) -> str:
     """Return a short text on one line, without the key or any other secret that goes with a request."""
-    return redacted(text, _secrets())
+    # The longest first: one may be a part of another.
+    for secret in sorted(filter(None, _secrets()), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return " ".join(text.split())[:LONGEST_LINE]
 
 
 def _is_address(text: str) -> bool:

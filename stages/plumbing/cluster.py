@@ -1,7 +1,7 @@
-"""Work in batches: in this process, on all its cores or, where `RAY_ADDRESS` is set, over a Ray cluster by Ray Data.
+"""Work spread over this machine's cores or, where `RAY_ADDRESS` is set, over a Ray cluster by Ray Data.
 
-The functions are the same in all cases, and so are their results and their order. Every machine of the cluster sees
-the working folder under the same path (a network file system, say) and has this project installed.
+Who does what changes neither results nor their order. Every machine of the cluster sees the working folder under the
+same path (a network file system, say) and has this project installed.
 
 Environment: `RAY_ADDRESS` is the head's `host:port`, `auto` on a machine of the cluster, or `local`;
 `RAY_AUTH_MODE=token` where the cluster wants Ray's token.
@@ -16,20 +16,22 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from itertools import islice, repeat
+from functools import cache, partial
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.plumbing.cores import core_count
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+SetUp = Callable[[], Callable[[list[Item]], Result]]
 
+CHUNK = 16  # items that travel together to another process
 CONNECTION_SECONDS = 5.0
 # A worker starts with its own machine's environment; of the driver's, it gets what decides results. No secrets.
-PASSED_ON = ("OMP_NUM_THREADS", "HF_HUB_OFFLINE", "CUBLAS_WORKSPACE_CONFIG")
+PASSED_ON = ("BIND_AN_AUDIO_", "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "CUBLAS_WORKSPACE_CONFIG")
 
 
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -39,66 +41,68 @@ def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def on_cluster() -> bool:
-    """Whether work is spread over a cluster."""
-    return bool(os.environ.get("RAY_ADDRESS"))
+def core_count() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_batches(
-    set_up: Callable[[], Callable[[list[Item]], Result]],
-    batches: Iterable[list[Item]],
-    gpu: bool = False,
-    processes: int = 1,
-) -> Iterator[Result]:
+def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], chunk: int = CHUNK) -> Iterator[Result]:
+    """Yield `work(item)` of each item, in order: one process a core; this one where there is one core or little work.
+
+    `work`, a module's function or a `functools.partial` of one, travels to other processes, and `chunk` items at a
+    time; two chunks are worth a process. Raises what `work` raises, and ValueError where a process was killed.
+    """
+    processes = min(core_count(), len(items) // (2 * chunk))
+    if processes < 2:
+        yield from map(work, items)
+        return
+    # Spawned, not forked: a fork copies locks that the threads of torch or of a progress bar may hold.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(work, items, chunksize=chunk)
+        except BrokenProcessPool:
+            line = "a process of this stage was killed, most likely for want of memory; free some and run again"
+            raise ValueError(line) from None
+
+
+def map_batches(set_up: SetUp[Item, Result], batches: Iterable[list[Item]], gpu: bool = False) -> Iterator[Result]:
     """Yield the result of each batch, in order.
 
     Args:
-        set_up: loads what the work needs, once a process, and returns the function for one batch. A module's function
-            or a `functools.partial` of one, because it travels to other processes.
-        batches: what to work on.
+        set_up: loads what the work needs and returns the function for one batch; may travel to other processes.
+        batches: without a cluster, a list goes to all cores, each batch set up anew, an iterator to this process.
         gpu: whether a worker wants a GPU of its own, where the cluster has any.
-        processes: how many work on this machine, where there is no cluster; more than one set up anew for each batch.
 
     Raises ValueError where the cluster cannot be reached, and what the work itself raises.
     """
-    if on_cluster():
+    if os.environ.get("RAY_ADDRESS"):
         with _connection() as ray:
             yield from _mapped(ray, set_up, batches, gpu)
-    elif processes > 1:
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-            yield from pool.map(_once, repeat(set_up), batches)
+    elif isinstance(batches, Sequence) and not gpu:
+        yield from on_all_cores(partial(_once, set_up), batches, chunk=5)
     else:
         yield from map(set_up(), batches)
 
 
-def cores_for(batches: Sequence[object]) -> int:
-    """How many processes are worth their start, of a second or two, where a batch takes some tenths of a second."""
-    return min(core_count(), max(1, len(batches) // 10))
-
-
-def _once(set_up: Callable[[], Callable[[list[Item]], Result]], batch: list[Item]) -> Result:
+def _once(set_up: SetUp[Item, Result], batch: list[Item]) -> Result:
     return set_up()(batch)
 
 
-def _mapped(
-    ray: Any, set_up: Callable[[], Callable[[list[Item]], Result]], batches: Iterable[list[Item]], gpu: bool
-) -> Iterator[Result]:
+def _mapped(ray: Any, set_up: SetUp[Item, Result], batches: Iterable[list[Item]], gpu: bool) -> Iterator[Result]:
     resources = ray.cluster_resources()
-    wanted = {"num_gpus": 1} if gpu and resources.get("GPU") else {"num_cpus": 1}
-    workers = int(resources["GPU" if "num_gpus" in wanted else "CPU"])
+    kind = "GPU" if gpu and resources.get("GPU") else "CPU"
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     rows = [{"batch": pickle.dumps(batch)} for batch in batches]
-    size = max(1, min(workers, len(rows)))
-    # Where each worker has one batch, none may take two because it was up first.
-    in_flight = 1 if len(rows) <= size else 2
+    size = max(1, min(int(resources[kind]), len(rows)))
+    in_flight = 1 if len(rows) <= size else 2  # none may take two, only because it was up first
     # A block a batch: a worker gets one at a time, and a lost worker costs one.
     dataset = ray.data.from_items(rows, override_num_blocks=max(len(rows), 1)).map(
         _Worker,
         fn_constructor_args=(set_up, str(Path.cwd())),
         compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=in_flight),
-        **wanted,
+        **{f"num_{kind.lower()}s": 1},
     )
     for row in dataset.iter_rows():
         kind, value = pickle.loads(row["result"])  # noqa: S301 - written by our own worker
@@ -112,14 +116,11 @@ class _Worker:
 
     def __init__(self, set_up: Callable[[], Callable[[Any], Any]], folder: str) -> None:
         os.chdir(folder)
-        self.set_up = set_up
-        self.work: Callable[[Any], Any] | None = None
+        self.work = cache(set_up)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         try:
-            if self.work is None:
-                self.work = self.set_up()
-            result = "value", self.work(pickle.loads(row["batch"]))  # noqa: S301 - written by our own driver
+            result = "value", self.work()(pickle.loads(row["batch"]))  # noqa: S301 - written by our own driver
         except (ValueError, FileNotFoundError) as error:
             result = "error", error
         return {"result": pickle.dumps(result)}
@@ -127,41 +128,38 @@ class _Worker:
 
 @contextmanager
 def _connection() -> Iterator[Any]:
-    """Ray, connected to the cluster of `RAY_ADDRESS` and quiet, until the block ends."""
+    """Ray, connected to the cluster and quiet, until the block ends."""
     address = os.environ["RAY_ADDRESS"]
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what fails is raised here as well
-    # A thread of Ray's that outlives an error must not start a Ray of its own after `ray.shutdown`.
-    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
+    # Ray's own log stays quiet: what fails is raised here as well. A thread of Ray's that outlives an error must not
+    # start a Ray of its own after `ray.shutdown`.
+    ours = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ENABLE_AUTO_CONNECT": "0"}
+    os.environ.update(ours | os.environ)
+
+    def amiss(what: str) -> ValueError:
+        return ValueError(f"RAY_ADDRESS={address}: {what}")
+
     try:
         import ray
         import ray.data
     except ImportError:
-        raise ValueError(
-            f'RAY_ADDRESS={address}: Ray is not installed; `pip install -c constraints.txt -e ".[cluster]"`'
-        ) from None
+        raise amiss('Ray is not installed; `pip install -c constraints.txt -e ".[cluster]"`') from None
     host, _, port = address.rpartition(":")
     if address not in ("auto", "local"):
         try:
             socket.create_connection((host, int(port)), timeout=CONNECTION_SECONDS).close()
         except (OSError, ValueError, OverflowError) as error:
-            raise ValueError(
-                f"RAY_ADDRESS={address}: no Ray head answers there ({error}); give the host:port that "
-                "`ray start --head` printed, or unset it to work on this machine alone"
-            ) from None
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+            remedy = "give the host:port that `ray start --head` printed, or unset it to work on this machine alone"
+            raise amiss(f"no Ray head answers there ({error}); {remedy}") from None
     # As many threads as this process would take: their number can show in the last digits.
-    environment.setdefault("OMP_NUM_THREADS", str(core_count()))
-    environment |= {name: value for name, value in os.environ.items() if name.startswith("BIND_AN_AUDIO_")}
+    environment = {"OMP_NUM_THREADS": str(core_count())}
+    environment |= {name: os.environ[name] for name in os.environ if name.startswith(PASSED_ON)}
     environment["PYTHONPATH"] = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": environment})
     except (ConnectionError, RuntimeError, TimeoutError) as error:
+        remedy = "(RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its machines)?"
         line = " ".join(str(error).split())[:200]
-        raise ValueError(
-            f"RAY_ADDRESS={address}: {line}; is the cluster up (`ray status`), and does it want a token "
-            "(RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or ~/.ray/auth_token as on its machines)?"
-        ) from None
+        raise amiss(f"{line}; is the cluster up (`ray status`), and does it want a token {remedy}") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield ray

@@ -18,6 +18,6 @@ def device() -> str:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not here.get(name.split(":")[0], False):
-        there = ", ".join(kind for kind, available in here.items() if available)
+        there = ", ".join(filter(here.get, here))
         raise ValueError(f"BIND_AN_AUDIO_DEVICE={name}: torch has no such device here; it has {there}")
     return name

@@ -1,9 +1,13 @@
-"""What environment variables say of folders and speed; they are no params, since they change no result."""
+"""What environment variables say of folders and speed, and names in the cache: no params, they change no result."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def cache_folder() -> Path:
@@ -12,18 +16,20 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".cache"
 
 
-def number(name: str, default: float, may_be_zero: bool = False) -> float:
-    """The positive number that a variable holds; `default` where it is unset or empty.
+def request_key(request: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of a request's canonical JSON: equal requests have equal keys, whatever the order of theirs."""
+    text = json.dumps(request, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
-    Raises ValueError naming the variable.
-    """
+
+def number(name: str, default: float, may_be_zero: bool = False) -> float:
+    """The positive number that a variable holds, `default` where it is unset or empty; else ValueError with its name."""
     text = os.environ.get(name, "").strip()
     try:
         value = float(text or default)
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf") or not (value or may_be_zero):
-        raise ValueError(
-            f"{name}={text}: no {'number of 0 or more' if may_be_zero else 'positive number'}; mend or unset it"
-        )
+        wanted = "number of 0 or more" if may_be_zero else "positive number"
+        raise ValueError(f"{name}={text}: no {wanted}; mend or unset it")
     return value

@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
-import re
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
-# A disk that is full, over its quota or limit, or not to be written to.
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
-# The same in the words of libraries that raise errors of their own: safetensors, SQLite, torch.save, libsndfile.
-DISK_WORDS = re.compile(
-    "|".join(map(os.strerror, DISK)) + "|disk is full|disk I/O error|readonly database|unable to open database"
-    r"|inline_container|PytorchStreamWriter|System error\.$"
-)
-
-# Of mallopt(3).
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+from stages.formats.files import write_fault
+from stages.plumbing.environment import cache_folder
+from stages.plumbing.live import followed
 
 
 def run(main: Callable[[], None], *words: str) -> None:
-    """Start a stage as `run_command` does, but first refuse every word on the command line except `words`."""
+    """Start a stage as `run_command` does, but first refuse every word on the command line except `words`.
+
+    Without such a word it is the pipeline's run of the stage, and MLflow follows it.
+    """
+    stage = Path(sys.argv[0]).stem
 
     def checked() -> None:
         unknown = [word for word in sys.argv[1:] if word not in words]
         if unknown:
             known = f"takes {', '.join(words)} alone" if words else "takes no arguments"
-            raise ValueError(f"{unknown[0]}: {Path(sys.argv[0]).stem} {known}; values stand in params.yaml")
+            raise ValueError(f"{unknown[0]}: {stage} {known}; values stand in params.yaml")
         keep_freed_memory()
-        main()
+        with nullcontext() if sys.argv[1:] else followed(stage):
+            main()
 
     run_command(checked)
 
 
 def keep_freed_memory() -> None:
-    """Let the C library give freed memory back to its own next request, not to the system, where it is glibc.
-
-    By default it returns a large tensor's pages at once and gets them anew, zeroed, for the next: a tenth of a training
-    update, and half of BigVGAN's time over many clips.
-    """
+    """Let glibc keep a large tensor's pages for the next one; fetching them zeroed is half of BigVGAN's time."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 256 * 2**20)
-        mallopt(M_TRIM_THRESHOLD, 2**30)
+        mallopt(-3, 256 * 2**20)  # M_MMAP_THRESHOLD of mallopt(3)
+        mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
 
 
 def run_command(main: Callable[[], None]) -> None:
@@ -67,11 +60,12 @@ def run_command(main: Callable[[], None]) -> None:
 def _one_line(error: Exception) -> str | None:
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{error.filename}: no such file; has the stage that writes it run (`dvc repro`)?"
-    if (isinstance(error, OSError) and error.errno in DISK) or (
-        not isinstance(error, ValueError) and DISK_WORDS.search(str(error))
+    # Many libraries hide a full disk in an error of their own.
+    folders = filter(Path.is_dir, (Path.cwd(), cache_folder()))
+    if not isinstance(error, ValueError) and (
+        isinstance(error, PermissionError) or any(write_fault(error, folder) for folder in folders)
     ):
         where = getattr(error, "filename", None) or Path.cwd()
-        return (
-            f"{where}: cannot be written ({error}); is the disk full or write-protected? Make room (`df -h`), run again"
-        )
+        remedy = "is the disk full or write-protected? Make room (`df -h`), run again"
+        return f"{where}: cannot be written ({error}); {remedy}"
     return str(error) or type(error).__name__ if isinstance(error, (ValueError, OSError)) else None

@@ -44,11 +44,13 @@ def processor(facts: Path = Path("/proc/cpuinfo")) -> str:
     return f"{name} (family {known['cpu family']} model {known['model']})" if "cpu family" in known else name
 
 
-def record_machine(stage: str, outputs: Mapping[str, str], folder: Path = Path(".")) -> None:
-    """Note in `metrics/machines.json` that this machine made these outputs (path -> md5) of a stage."""
+def record_machine(
+    stage: str, outputs: Mapping[str, str], machine: Mapping[str, str], folder: Path = Path(".")
+) -> None:
+    """Note in `metrics/machines.json` that a machine (`this_machine`) made these outputs (path -> md5) of a stage."""
     path = folder / MACHINES
     known = read_machines(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else {}
-    known[stage] = {"outputs": outputs_digest(outputs), **this_machine()}
+    known[stage] = {"outputs": outputs_digest(outputs), **machine}
     write_json(path, dict(sorted(known.items())))
 
 

@@ -72,7 +72,9 @@ def tracking_client(root: Path) -> Iterator[Any]:
         except Exception as error:
             if type(error).__module__.split(".")[0] not in STORE_LIBRARIES:
                 raise
-            raise ValueError(f"{shown_uri(root)}: MLflow's store does not work: {reason(error)}; {REMEDY}") from error
+            raise ValueError(
+                f"{shown_uri(root)}: MLflow's store does not work: {reason(error)[:150]}; {REMEDY}"
+            ) from error
 
 
 def mlflow_experiment(client: Any, name: str, root: Path) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from stages.formats.files import UnwritableError
 from stages.plumbing.environment import number
+from stages.plumbing.live import tell
 from stages.plumbing.progress import progress
 from stages.training.checkpoint import (
     copied_state,
@@ -217,6 +218,7 @@ def train(
                 with torch.no_grad():
                     row |= validate(averaged)
             curve.append(row)
+            tell(curve=name, row=row)
             if best_by is not None and row[best_by] <= min(earlier[best_by] for earlier in curve):
                 best, best_epoch = copied_state(averaged), row["epoch"]
         if time.monotonic() - kept_at >= pause:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from stages.plumbing.environment import cache_folder
+from stages.plumbing.live import tell
 from stages.tracking.dependencies import stage_hashes
 
 
@@ -17,6 +18,7 @@ def work_folder(stage: str) -> Path:
     A run that was killed finds its checkpoint there; a run with another param, input or line of code does not.
     """
     digest = hashlib.sha256(json.dumps(stage_hashes(stage), sort_keys=True).encode()).hexdigest()
+    tell(inputs=digest)
     return cache_folder() / "training" / f"{stage}-{digest[:16]}"
 
 
