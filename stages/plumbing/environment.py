@@ -23,7 +23,7 @@ def request_key(request: Mapping[str, Any]) -> str:
 
 
 def number(name: str, default: float, may_be_zero: bool = False) -> float:
-    """The positive number that a variable holds, `default` where it is unset or empty; else ValueError with its name."""
+    """The positive number that a variable holds, `default` where it is unset or empty; ValueError names it."""
     text = os.environ.get(name, "").strip()
     try:
         value = float(text or default)
