@@ -99,6 +99,30 @@ def test_a_killed_run_ends_with_the_same_bytes(tmp_path, monkeypatch, ema_decay,
         assert torch.equal(resumed.best[name], tensor)
 
 
+@pytest.mark.parametrize("left", [0, 7, 100, 2000])
+def test_a_checkpoint_that_was_cut_off_is_noticed_and_the_one_before_it_used(tmp_path, monkeypatch, capsys, left):
+    whole = run(tmp_path / "whole")
+    monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", killed_at=37)
+    last = tmp_path / "killed/test.safetensors"
+    last.write_bytes(last.read_bytes()[:left])
+    resumed = run(tmp_path / "killed")
+    said = capsys.readouterr()
+    assert "test: resumed after update 36 of 60" in said.out
+    assert f"warning: {last}: no whole checkpoint" in said.err
+    assert same(resumed, whole)
+
+
+def test_where_no_checkpoint_is_whole_the_training_begins_anew(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
+    with pytest.raises(KilledError):
+        run(tmp_path / "killed", killed_at=37)
+    for checkpoint in (tmp_path / "killed").iterdir():
+        checkpoint.write_bytes(b"cut")
+    assert same(run(tmp_path / "killed"), run(tmp_path / "whole"))
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path):
     first = run(tmp_path)
     _, state = load_checkpoint(tmp_path / "test.safetensors")

@@ -3,28 +3,57 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from stages.formats.files import replacing
 
+Tensors = dict[str, dict[str, torch.Tensor]]
 
-def save_checkpoint(path: Path, tensors: dict[str, dict[str, torch.Tensor]], state: dict[str, Any]) -> None:
-    """Write groups of tensors (`{"network": {...}, "best": {...}}`) and a JSON-able state, all at once."""
+
+def save_checkpoint(path: Path, tensors: Tensors, state: dict[str, Any]) -> None:
+    """Write groups of tensors (`{"network": {...}, "best": {...}}`) and a JSON-able state, all at once.
+
+    The checkpoint that lay there is kept beside it.
+    """
     flat = {
         f"{group}/{name}": tensor.contiguous() for group, named in tensors.items() for name, tensor in named.items()
     }
     with replacing(path) as temporary:
         save_file(flat, temporary, metadata={"state": json.dumps(state)})
+        if path.exists():
+            os.replace(path, _before(path))
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Any]]:
-    """Read what `save_checkpoint` wrote."""
-    tensors: dict[str, dict[str, torch.Tensor]] = {}
+def newest_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]] | None:
+    """Read what `save_checkpoint` wrote last; of what was cut off, by a loss of power say, the one before it.
+
+    None where there is neither.
+    """
+    for file in filter(Path.exists, (path, _before(path))):
+        try:
+            return load_checkpoint(file)
+        except (SafetensorError, OSError) as error:
+            print(
+                f"warning: {file}: no whole checkpoint ({error}); trying the one before it",
+                file=sys.stderr,
+            )
+    return None
+
+
+def _before(path: Path) -> Path:
+    return path.with_suffix(".before.safetensors")
+
+
+def load_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Read one file of `save_checkpoint`'s. Raises SafetensorError for one that was cut off."""
+    tensors: Tensors = {}
     with safe_open(path, framework="pt") as file:
         state = json.loads(file.metadata()["state"])
         for key in file.keys():  # noqa: SIM118 (safe_open is no mapping)

@@ -24,7 +24,7 @@ from stages.plumbing.live import tell
 from stages.plumbing.progress import progress
 from stages.training.checkpoint import (
     copied_state,
-    load_checkpoint,
+    newest_checkpoint,
     optimizer_tensors,
     restore_optimizer,
     save_checkpoint,
@@ -154,8 +154,8 @@ def train(
     best_epoch, start = 0, 0
     losses: list[float] = []
     norms: list[float] = []
-    if checkpoint.exists():
-        tensors, state = load_checkpoint(checkpoint)
+    if kept := newest_checkpoint(checkpoint):
+        tensors, state = kept
         network.load_state_dict(tensors["network"])
         for position, optimizer in enumerate(optimizers):
             restore_optimizer(optimizer, tensors.get(f"optimizer_{position}", {}))
