@@ -5,6 +5,7 @@ What the reference computed with them stands in `tests/golden/*_io.safetensors`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -21,8 +22,14 @@ TOKEN_EMBEDDING = "modality_preprocessors.text.token_embedding.weight"
 def drawn_weights(name: str) -> dict[str, Tensor]:
     """Weights that one seed gives in the order of their names, rounded to half precision as the reference ran them.
 
-    Matrices have the deviation 1 / sqrt(inputs), scales are 1 +- 0.2, biases 0 +- 0.1.
+    Matrices have the deviation 1 / sqrt(inputs), scales are 1 +- 0.2, biases 0 +- 0.1. Drawn once a process: who
+    changes a tensor takes a copy.
     """
+    return dict(_drawn(name))
+
+
+@functools.cache
+def _drawn(name: str) -> dict[str, Tensor]:
     made = json.loads((GOLDEN / f"{name}.json").read_text())
     generator = torch.Generator().manual_seed(made["seed"])
     state = {}

@@ -214,8 +214,9 @@ main()
 """
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.slow)])
-def test_a_run_killed_again_and_again_draws_nothing_twice(workspace, kills, drawn):
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_draws_nothing_twice(workspace, drawn):
+    kills = 3
     change(workspace, batch_size=1)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for _ in range(kills):

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,20 @@ def run(
     updates: int = 60,
     optimizer_name: str = "adamw",
     width: int = 16,
+    faults: Sequence[tuple[int, str]] = (),
 ):
-    network = fresh_network(width)
+    network, faults = fresh_network(width), list(faults)
 
     def loss(update: int) -> torch.Tensor:
         if update == killed_at:
             raise KilledError
         batch = batch_indices(update, len(INPUTS), 16, 0, "test")
         squared: torch.Tensor = (network(INPUTS[batch]) - TARGETS[batch]).square()
-        return squared.mean()
+        kind = faults.pop(0)[1] if faults and faults[0][0] == update else ""
+        # The root of 0 is 0 and has no gradient.
+        rootless = (0 * next(network.parameters()).sum()).sqrt()
+        value = squared.mean()
+        return value * math.inf if kind == "loss" else value + rootless if kind == "gradient" else value
 
     def validate(averaged: nn.Module) -> dict[str, float]:
         return {"validation_loss": (averaged(INPUTS) - TARGETS).square().mean().item()}
@@ -145,6 +151,22 @@ def test_a_diverging_loss_is_one_clear_error(tmp_path):
             work=tmp_path,
             epoch_updates=5,
         )
+
+
+@pytest.mark.parametrize("kind", ["loss", "gradient"])
+def test_a_passing_fault_sends_the_training_back_once_and_it_ends_with_the_same_bytes(
+    tmp_path, monkeypatch, capsys, kind
+):
+    whole = run(tmp_path / "whole")
+    monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
+    assert same(run(tmp_path / "spoilt", faults=[(37, kind)]), whole)
+    assert "warning: test: the loss is not finite at update 37; back to 37" in capsys.readouterr().err
+
+
+def test_a_fault_that_comes_again_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
+    with pytest.raises(ValueError, match="no longer finite at update 37; lower its learning_rate"):
+        run(tmp_path, faults=[(37, "loss"), (37, "loss")])
 
 
 def test_frozen_parameters_stay(tmp_path):

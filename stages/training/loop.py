@@ -151,10 +151,16 @@ def train(
     checkpoint = work / f"{name}.safetensors"
     curve: list[Row] = []
     best: dict[str, Tensor] = {}
-    best_epoch, start = 0, 0
+    best_epoch = 0
     losses: list[float] = []
     norms: list[float] = []
-    if kept := newest_checkpoint(checkpoint):
+
+    def resume() -> int:
+        """Put the newest checkpoint's state in place and return how many updates it has; 0 where there is none."""
+        nonlocal best, curve, best_epoch, losses, norms
+        kept = newest_checkpoint(checkpoint)
+        if kept is None:
+            return 0
         tensors, state = kept
         network.load_state_dict(tensors["network"])
         for position, optimizer in enumerate(optimizers):
@@ -162,10 +168,9 @@ def train(
         if ema_decay > 0:
             averaged.load_state_dict(tensors["average"])
         best = tensors.get("best", {})
-        curve, best_epoch, losses, norms, start = (
-            state[key] for key in ("curve", "best_epoch", "losses", "norms", "update")
-        )
-        print(f"{name}: resumed after update {start} of {updates}")
+        curve, best_epoch, losses, norms = (state[key] for key in ("curve", "best_epoch", "losses", "norms"))
+        print(f"{name}: resumed after update {state['update']} of {updates}")
+        return int(state["update"])
 
     unwritable = False
 
@@ -186,8 +191,9 @@ def train(
 
     pause = number("BIND_AN_AUDIO_CHECKPOINT_SECONDS", 20.0, may_be_zero=True)
     kept_at = time.monotonic()
-    bar = progress(range(start, updates), name, total=updates, initial=start)
-    for update in bar:
+    update, went_back = resume(), False
+    bar = progress((), name, total=updates, initial=update)
+    while update < updates:
         torch.manual_seed(derive_seed(seed, name, update))
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * learning_rate_factor(update, updates)
@@ -195,15 +201,21 @@ def train(
         value = loss(update)
         network.zero_grad(set_to_none=True)
         value.backward()
+        losses.append(float(value.detach()))
         norms.append(clip_gradients(trainable))
+        if not math.isfinite(losses[-1] + norms[-1]):
+            # Not applied, so no checkpoint holds it. A passing fault of the machine is gone at the second try.
+            again = 0 if went_back else resume()
+            if not again:
+                raise ValueError(f"{name}: the loss is no longer finite at update {update}; lower its learning_rate")
+            print(f"warning: {name}: the loss is not finite at update {update}; back to {again}", file=sys.stderr)
+            update, went_back = again, True
+            continue
         for optimizer in optimizers:
             optimizer.step()
         if ema_decay > 0:
             move_average(averaged, network, ema_decay if update else 0.0)
-        losses.append(float(value.detach()))
         bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-        if not math.isfinite(losses[-1]):
-            raise ValueError(f"{name}: the loss is no longer finite at update {update}; lower its learning_rate")
         if (update + 1) % epoch_updates == 0 or update + 1 == updates:
             row: Row = {
                 "epoch": len(curve) + 1,
@@ -224,6 +236,9 @@ def train(
         if time.monotonic() - kept_at >= pause:
             keep(update + 1)
             kept_at = time.monotonic()
+        update += 1
+        bar.update(update - bar.n)
+    bar.close()
     keep(updates)
     averaged.eval()
     last = copied_state(averaged)
