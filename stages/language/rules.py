@@ -8,16 +8,19 @@ entail ("a dog" -> "a furry dog", "barks" -> "short sharp barks"). No object is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from stages.language.lexicon import bases, function_class, rivals
 from stages.language.sides import JOINING, assign_sides
-from stages.language.tagging import DETERMINERS, NOTHING, Token, neighbours
-from stages.language.text import content_lemmas, is_english, text_problems, words
+from stages.language.tagging import DETERMINERS, NOTHING, NOUNS, VERBS, Token, neighbours
+from stages.language.text import content_lemmas, is_english, lemma, text_problems, words
 
 Side = list[Token]
+# One short syllable (chug, hum, clip-clop), or a last one that is stressed.
+DOUBLING = re.compile(r"(?:\w+-)?[^aeiou]*(?:qu)?[aeiou][^aeiouwxy]|begin|occur|emit|propel|unwrap|unzip")
 
 # What is left out first where a part is too long: the lower, the less an image or a sound would lose without it.
 VISUAL_RANKS = {"article": 0, "determiner": 2, "either_adjective": 3, "preposition": 6, "conjunction": 6}
@@ -65,6 +68,7 @@ def decompose(caption: str, min_words: int, max_words: int, add_words: bool = Tr
     taken = content_lemmas(caption)
     said = _said(tokens)
     seen, heard = _shortened(seen, max_words, _visual_rank), _shortened(heard, max_words, _text_rank)
+    heard = _as_said_alone(heard, tokens, min_words)
     added: list[str] = []
     if add_words:
         seen, added = _filled(seen, min_words, max_words, taken, said)
@@ -167,6 +171,59 @@ def _repeats(side: Side, index: int) -> bool:
     return bool(own) and own <= _lemmas(side[:index])
 
 
+def _as_said_alone(heard: Side, tokens: Side, min_words: int) -> Side:
+    """Give a heard part what grammar gives a clause without its subject; it says no more than the caption.
+
+    Behind "while" a verb takes its participle ("talking while clattering"). Where a word is lacking, two sounds of
+    different clauses are joined ("whispers and giggles"), and one takes its progressive form ("is barking loudly").
+    """
+    heard = list(heard)
+    during = False
+    for index, token in enumerate(heard[1:], start=1):
+        before = heard[index - 1]
+        if token.kind in VERBS and before.text in ("while", "as") and token.position > before.position + 1:
+            during, heard[index - 1] = True, replace(before, text="while")
+        during = during and token.kind != "order"
+        if during and token.kind in VERBS and (token.text == lemma(token.text) or token.text.endswith("s")):
+            heard[index] = _in_ing(token)
+    if _count(heard) != min_words - 1 or not heard:
+        return heard
+    verbs = [token for token in heard if token.kind in VERBS]
+    if heard == verbs and len(verbs) == 2 and verbs[1].phrase != verbs[0].phrase:
+        return [verbs[0], replace(verbs[0], text="and", kind="conjunction"), verbs[1]]
+    verb = heard[0]
+    subject = neighbours(tokens, verb.position)[0] if verb.position else NOTHING
+    if verb.kind not in VERBS or subject.side != "seen" or subject.kind not in NOUNS | {"action"} or len(verbs) > 1:
+        return heard
+    several = subject.plural or any(token.text == "and" for token in tokens[: verb.position])
+    if verb.text != lemma(verb.text) and not verb.text.endswith("ing"):
+        if not verb.text.endswith("s"):
+            return heard  # past tense
+        several = False
+    auxiliary = replace(verb, text="are" if several else "is", kind="auxiliary")
+    return [auxiliary, _in_ing(verb), *heard[1:]]
+
+
+def _in_ing(verb: Token) -> Token:
+    """A phrase's first word is its verb: "carries on"."""
+    first, *more = verb.text.split(" ")
+    return replace(verb, text=" ".join([participle(first), *more]))
+
+
+def participle(verb: str) -> str:
+    """The form in -ing of a verb in its base form, third person or that form: barks, whistle, die, chugs."""
+    if verb.endswith("ing") and len(verb) > 5:
+        return verb
+    base = lemma(verb) if verb.endswith("s") else verb
+    if base.endswith("c"):
+        return base + "king"
+    if base.endswith("ie"):
+        return base[:-2] + "ying"
+    if base.endswith("e") and not base.endswith(("ee", "oe", "ye")):
+        return base[:-1] + "ing"
+    return base + (base[-1] if DOUBLING.fullmatch(base) else "") + "ing"
+
+
 def _said(tokens: Side) -> dict[int, set[str]]:
     """What is said of each word, by position: of a seen one in its noun phrase, of others up to a word of order."""
     clauses = list(accumulate(token.kind == "order" for token in tokens))
@@ -200,7 +257,7 @@ def _filled(
             continue
         chosen = options[-need:] if suffix else options[:need]
         index = filled.index(token)
-        if not suffix and index and _clashes(filled[index - 1], chosen[0]):
+        if not suffix and index and filled[index - 1].kind == "auxiliary":  # "Is sharp barking".
             index -= 1
             del filled[index]
             chosen = options[: need + 1]
@@ -210,21 +267,18 @@ def _filled(
     return (filled, added) if min_words <= _count(filled) <= max_words else (side, [])
 
 
-def _clashes(before: Token, word: str) -> bool:
-    """Whether an added word cannot stand behind the caption's: "an furry ...", "is sharp barking"."""
-    if before.text in ("a", "an"):
-        return (before.text == "an") != (word[0] in "aeiou")
-    return before.kind == "auxiliary"
-
-
 def _joined(side: Side, mark: str) -> str:
     """Join words; `mark` stands between phrases that do not belong together."""
     text = ""
-    for before, token in zip([None, *side], side, strict=False):
+    for number, (before, token) in enumerate(zip([None, *side], side, strict=False)):
         if before is not None:
-            joins = {token.kind, before.kind} & JOINING or token.kind in ("action", "particle")
+            joins = (
+                {token.kind, before.kind} & JOINING or token.kind in ("action", "particle") or before.kind == "article"
+            )
             text += " " if joins or token.phrase == before.phrase else f"{mark} "
-        text += token.text
+        article = token.text in ("a", "an") and number + 1 < len(side)
+        # Of "a loud engine" the picture keeps "an engine".
+        text += ("an" if side[number + 1].text[0] in "aeiou" else "a") if article else token.text
     return text
 
 

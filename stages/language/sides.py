@@ -8,8 +8,11 @@ JOINING = frozenset({"preposition", "conjunction", "order"})
 HEARD_KINDS = frozenset({"heard_noun", "heard_adjective", "sound", "action", "adverb", "particle", "setting"})
 PLACE = frozenset({"in", "on", "at", "by", "near", "under", "inside", "outside", "beside", "behind", "along"})
 PATH = frozenset({"into", "onto", "against", "across", "over", "under", "through", "down", "up", "from"})
+# Whoever knocks on a door is not on it, nor at a child who shouts at it.
+TOUCHING = frozenset({"knock", "tap", "type", "bang", "pound", "chop", "scrape", "scratch", "rub", "press"})
+CALLING = frozenset({"bark", "growl", "hiss", "honk", "shout", "yell", "scream", "meow", "caw", "snarl", "squawk"})
+ACTED_UPON = {"on": TOUCHING, "at": TOUCHING | CALLING, "against": TOUCHING}
 SUBJECTS = frozenset({"it", "he", "she", "they"})
-VOWELS = "aeiou"
 
 
 def assign_sides(caption: str) -> list[Token]:
@@ -134,14 +137,8 @@ def _noun_phrase(tokens: list[Token], start: int) -> range:
 
 def _determiner_side(tokens: list[Token], index: int) -> str | None:
     phrase = [tokens[position] for position in _noun_phrase(tokens, index) if position > index]
-    seen = next((token for token in phrase if token.side == "seen"), None)
-    if seen is None:
-        return "heard" if any(token.side == "heard" for token in phrase) else None
-    # "A loud engine" leaves "a engine": without its adjective the noun may ask for the other article.
-    text = tokens[index].text
-    if text in ("a", "an") and seen is not tokens[index + 1] and (seen.text[0] in VOWELS) != (text == "an"):
-        return None
-    return "seen"
+    sides = {token.side for token in phrase}
+    return "seen" if "seen" in sides else "heard" if "heard" in sides else None
 
 
 def _flexible(tokens: list[Token], index: int) -> bool:
@@ -176,15 +173,20 @@ def _preposition_side(tokens: list[Token], index: int) -> tuple[str | None, str 
     before = index - 1
     if side is None or (before < 0 and text in PLACE):
         return side, None
-    if text in ("of", "from"):
+    if text == "of" or (text == "from" and tokens[before].kind not in VERBS | {"adverb", "particle"}):
         return (side, None) if before >= 0 and tokens[before].side == side else (None, None)
     if text == "over" and before >= 0 and tokens[before].kind == "sound":
-        return None, None  # "Speaks over music": two sounds at once, not a place.
+        return None, None if "heard" in own else side  # "Speaks over music": two sounds at once, and perhaps a place.
+    verb = before
+    while verb > 0 and tokens[verb].kind in ("adverb", "particle"):
+        verb -= 1
+    if verb >= 0 and tokens[verb].kind in VERBS and tokens[verb].lemmas & ACTED_UPON.get(text, frozenset()):
+        return None, None
     while before >= 0 and tokens[before].kind != "order" and (before + 1 == index or not _breaks(tokens, before + 1)):
         if tokens[before].side == side and tokens[before].kind not in DETERMINERS:
             return side, None
         before -= 1
-    return None, side if text in PLACE | PATH else None
+    return None, side if text in (PLACE | PATH) - {"from"} else None
 
 
 def _conjunction_side(tokens: list[Token], index: int) -> str | None:

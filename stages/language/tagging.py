@@ -137,6 +137,8 @@ def _kind(tokens: list[Token], index: int) -> str:
             return kind
     if classes & VERBS and classes & (NOUNS | ADJECTIVES):
         return _homograph_kind(token, before, after)
+    if classes & VERBS == {"action"} and _is_compound(token, neighbours(tokens, index)[0], after):
+        return "seen_noun"
     if classes & ADJECTIVES and classes & NOUNS:
         wanted = ADJECTIVES if _is_noun_like(after) else NOUNS
         return _first(token, wanted)
@@ -182,13 +184,24 @@ def _homograph_kind(token: Token, before: Token, after: Token) -> str:
     if before.kind == "pronoun" or before.text == "to":
         return verb
     if before.kind in NOUNS:
-        is_bare_noun = not after.comma and after.classes and set(after.classes) <= NOUNS | ADJECTIVES
-        return verb if agrees and not _is_verb_like(after) and (before.plural or not is_bare_noun) else noun
+        is_compound = not token.plural and not before.plural and _names(after, NOUNS | ADJECTIVES)
+        return verb if agrees and not _is_verb_like(after) and not is_compound else noun
     if before.kind in ("particle", "adverb") and token.plural and not _is_verb_like(after):
         return verb
     if before.kind == "conjunction" and token.plural and _starts_noun_phrase(after):
         return verb
     return noun
+
+
+def _is_compound(token: Token, before: Token, after: Token) -> bool:
+    """Whether the base form of a verb stands for a noun before another: "a red race car"."""
+    described = before.kind in DETERMINERS | ADJECTIVES and not token.comma
+    return described and lemma(token.text) == token.text and _names(after, frozenset({"seen_noun"}))
+
+
+def _names(token: Token, kinds: frozenset[str]) -> bool:
+    """Whether a following word can be of these kinds alone."""
+    return not token.comma and bool(token.classes) and set(token.classes) <= kinds
 
 
 def _unknown_kind(token: Token, before: Token, after: Token) -> str:
