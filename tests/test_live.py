@@ -18,6 +18,7 @@ from stages.tracking.stage_runs import STAGES_EXPERIMENT
 from tests.shell import wait_until
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("tracking")
 PIPELINE = "stages: {train_b: {cmd: x, params: [train_b], deps: [params.yaml], outs: [weights]}}"
 # Tells `rows` of a curve, waits for the file `go` where `waits`, then writes its output and logs the whole curve.
 STAGE = """
@@ -51,7 +52,7 @@ def rows(first, last):
 def folder(tmp_path, empty_store):
     """A working folder with a pipeline of one stage and a store of its own."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    shutil.copy(empty_store, tmp_path)
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     (tmp_path / ".dvc").mkdir()
     (tmp_path / "dvc.yaml").write_text(PIPELINE)
     (tmp_path / "train_b.py").write_text(STAGE)
