@@ -20,11 +20,12 @@ from tests.shell import sh, stages_run
 # A slow machine is no failure: how long an example takes is not what a property says.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+LONG_FILES = {"test_sync", "test_generate", "test_language_servers", "test_soundworld"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first: no worker is left with one of them when all others have ended."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.stem not in LONG_FILES))
 
 
 @pytest.fixture(scope="session", autouse=True)

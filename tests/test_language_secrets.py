@@ -71,11 +71,10 @@ def assert_no_secret_shown_or_kept(done, folder):
 PASSWORD_AS_SENT = base64.b64encode(b"me:password-planted").decode()
 
 
-@pytest.mark.parametrize("mode", ["direct", "batch"])
-def test_no_secret_is_in_any_log_output_cache_or_mlflow_entry(tmp_path, start_server, empty_store, mode):
+def test_no_secret_is_in_any_log_output_cache_or_mlflow_entry(tmp_path, start_server, empty_store):
     """By the command itself: what is written as a program starts counts too."""
     address, _ = start_server(fault_share=0.5, time_out=0.01)
-    folder = lay_out(tmp_path / "run", CAPTIONS, mode=mode)
+    folder = lay_out(tmp_path / "run", CAPTIONS)
     (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
     words = [sys.executable, "-m", "stages.decompose"]
     settings = environment(address, BIND_AN_AUDIO_TRACKING="on", OPENAI_LOG="debug", **SECRETS)

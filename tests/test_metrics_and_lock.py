@@ -1,9 +1,10 @@
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.metrics_and_lock import complaints
+from tests.shell import sh
 
 ROOT = Path(__file__).parent.parent
 PIPELINE = """
@@ -18,13 +19,19 @@ stages:
 """
 
 
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("origin")
+    (folder / "metrics").mkdir()
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    for words in ("git init -q", "dvc init -q", "dvc repro -q", "git add -A"):
+        sh(folder, *words.split())
+    return folder
+
+
 @pytest.fixture
-def repository(tmp_path):
-    (tmp_path / "metrics").mkdir()
-    (tmp_path / "dvc.yaml").write_text(PIPELINE)
-    for words in (["git", "init"], ["dvc", "init"], ["dvc", "repro"], ["git", "add", "-A"]):
-        subprocess.run([*words, "-q"] if words[1] != "add" else words, cwd=tmp_path, check=True)
-    return tmp_path
+def repository(origin, tmp_path):
+    return shutil.copytree(origin, tmp_path / "repository", symlinks=True)
 
 
 def test_what_a_run_wrote_is_accepted_and_weights_may_be_missing(repository):
@@ -40,7 +47,7 @@ def test_an_edited_file_is_named_with_its_stage(repository, path):
 
 
 def test_a_missing_or_untracked_file_is_named(repository):
-    subprocess.run(["git", "rm", "-rq", "--cached", "metrics/plots"], cwd=repository, check=True)
+    sh(repository, "git", "rm", "-rq", "--cached", "metrics/plots")
     (repository / "metrics/m.json").unlink()
     missing, untracked = complaints(repository)
     assert missing.startswith("metrics/m.json: missing")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.shell import sh
 
+pytestmark = pytest.mark.slow
 SECRET = "planted-secret-0123456789"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
@@ -242,6 +242,7 @@ def test_encoders_come_back_from_their_folder(tmp_path):
 
 
 @given(st.lists(st.integers(1, 75), min_size=1, max_size=5))
+@settings(max_examples=20)
 def test_what_comes_after_the_longest_text_of_a_batch_changes_nothing(lengths):
     torch.manual_seed(0)
     imagebind, clap = ib.build_imagebind(SMOKE.imagebind, ("text",)).eval(), build_scorer_clap(8, 50).eval()

@@ -168,6 +168,7 @@ def test_an_unreachable_server_costs_one_line_and_not_the_stage(folder, monkeypa
     assert "Traceback" not in "\n".join(lines)
 
 
+@pytest.mark.slow
 def test_four_processes_that_all_find_no_database_log_all_under_one_parent(folder):
     (folder / "mlflow.db").unlink()
     code = (
