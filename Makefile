@@ -1,5 +1,5 @@
 # `make repro` makes everything from nothing; `make check` is lint, types and the quick tests; `make test` checks
-# everything. All set up $(VENV) where needed.
+# everything; `make demo` serves the trained weights in a browser. All set up $(VENV) where needed, with what they need.
 # `make repro PUSH=1` pushes data and models to DVC's default remote when the run is done.
 
 VENV ?= .venv
@@ -9,16 +9,19 @@ SHELL := /bin/bash
 # DVC runs `python -m stages.<stage>`: it must find this environment's python, activated or not.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: repro check test lint install
+.PHONY: repro demo check test lint install
 .DEFAULT_GOAL := repro
 
-repro: install
+repro: $(VENV)/running
 	dvc repro
 	bind-an-audio sync
 	bind-an-audio show
 ifneq ($(filter-out 0,$(PUSH)),)
 	dvc push
 endif
+
+demo: $(VENV)/demo
+	bind-an-audio demo
 
 # Two tests at a time; torch's threads would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -38,7 +41,7 @@ install: $(VENV)/installed
 
 SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/running: pyproject.toml constraints.txt
 	@if [ ! -x "$(VENV)/bin/python" ]; then \
 	  found=""; \
 	  for name in python3.11 python3.12 python3; do \
@@ -48,5 +51,14 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	  "$$found" -m venv "$(VENV)"; \
 	fi
 	@"$(VENV)/bin/python" -c '$(SUPPORTED)' || { echo "error: $(VENV) holds $$("$(VENV)/bin/python" --version), 3.11 or 3.12 is needed; remove $(VENV) and run make again" >&2; exit 1; }
+	"$(VENV)/bin/python" -m pip install -c constraints.txt -e .
+	touch "$@"
+
+# Gradio asks for a Pillow that draws other images, and runs with ours.
+$(VENV)/demo: requirements-demo.txt $(VENV)/running
+	"$(VENV)/bin/python" -m pip install --no-deps -r requirements-demo.txt
+	touch "$@"
+
+$(VENV)/installed: $(VENV)/demo
 	"$(VENV)/bin/python" -m pip install -c constraints.txt -e ".[dev]"
 	touch "$@"

@@ -11,6 +11,7 @@ from stages.plumbing.running import run_command
 
 COMMANDS = {
     "generate": "make a clip from a text, an image or both, with the trained weights",
+    "demo": "try the trained weights in a browser (extra `demo`)",
     "weights": "list, fetch and verify the published weights that a parameter file needs",
     "memory": "count what the full size takes of a GPU's memory",
     "rehearse": "run the full preset with random weights of the published sizes, and measure it",
