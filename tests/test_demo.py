@@ -1,6 +1,7 @@
 """The demo as a person meets it: opened, filled in and played in a real Chromium."""
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_a_prompt_becomes_clips_side_by_side_that_play(address):
         page.get_by_text("text and image are both missing").wait_for()
         page.get_by_label("Text").fill("rings three times")
         make(page)
-        boxes = [page.locator(f"#clip-{name}").bounding_box() or {} for name in ("a", "b", "reference")]
+        boxes: list[Any] = [page.locator(f"#clip-{name}").bounding_box() for name in ("a", "b", "reference")]
         assert boxes[0]["x"] < boxes[1]["x"] < boxes[2]["x"]
         assert boxes[0]["y"] == boxes[2]["y"]
         for name in ("a", "b", "reference"):
