@@ -17,6 +17,7 @@ COMMANDS = {
     "rehearse": "run the full preset with random weights of the published sizes, and measure it",
     "sync": "log DVC's commits and experiments into MLflow, each exactly once",
     "plots": "draw DVC's plots of revisions on a page that opens without a network",
+    "samples": "put a few clips of the run beside the README, with a table of them in it",
     "show": "print the metrics table, and where the listening page and MLflow's store are",
     "contact-sheet": "put accepted and rejected pairs with their images on one page",
     "deps": "hold dvc.yaml against the code: which files and params each stage depends on",
