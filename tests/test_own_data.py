@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,10 @@ def lay_out_corpus(folder: Path, rows: list[dict[str, str]]) -> None:
         if row.get("image"):
             pixels = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
             Image.fromarray(pixels).resize((160, 120)).save(folder / row["image"], quality=90)
+    write_table(folder, rows)
+
+
+def write_table(folder: Path, rows: list[dict[str, str]]) -> None:
     write_jsonl(folder / "metadata.jsonl", [{"id": row["file_name"], **row} for row in rows])
 
 
@@ -62,13 +68,22 @@ def here(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_sounds_captions_and_photographs_run_to_a_listening_page(tmp_path):
-    clone = tmp_path / "clone"
+    """By the commands of docs/your_own_data.md, from a fresh clone."""
+    clone, mine = tmp_path / "clone", tmp_path / "my_sounds"
     lay_out_scratch_clone(clone)
     rows = ten_clips()
-    lay_out_corpus(clone / "data/raw/mine", rows)
-    params_for(clone, images={"backend": "corpus"})
-    sh(clone, "dvc", "add", "--quiet", "data/raw/mine")
-    sh(clone, "dvc", "repro", BIND_AN_AUDIO_TRACKING="off")
+    lay_out_corpus(mine, rows)
+    columns = ["file_name", "caption", "image", "split", *BROUGHT]
+    with open(mine / "metadata.csv", "w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, columns)
+        table.writeheader()
+        table.writerows(rows)
+    (mine / "metadata.jsonl").unlink()
+    page = (ROOT / "docs/your_own_data.md").read_text(encoding="utf-8")
+    commands = re.findall(r"```bash\n(.*?)```", page, flags=re.DOTALL)[0]
+    told = sh(clone, "bash", "-ec", commands.replace("PATH/TO/my_sounds", str(mine)), BIND_AN_AUDIO_TRACKING="off")
+    assert "10 captions have both parts" in told
+    assert "10 of 10 accepted" in told
 
     accepted = read_jsonl(clone / "data/quality/accepted.jsonl")
     assert len(accepted) == 10
@@ -128,7 +143,7 @@ def test_a_clip_whose_picture_or_parts_are_not_whole_is_listed(here, changes, re
     rows = ten_clips()
     lay_out_corpus(here / "data/raw/mine", rows)
     rows[5] |= changes
-    write_jsonl(here / "data/raw/mine/metadata.jsonl", [{"id": row["file_name"], **row} for row in rows])
+    write_table(here / "data/raw/mine", rows)
     params_for(here, images={"backend": "corpus"})
     prepare.main()
     (rejected,) = read_jsonl("data/corpus/rejected.jsonl")
@@ -146,7 +161,7 @@ def test_a_clip_without_a_picture_is_rejected_and_a_corpus_without_any_told_so(h
     assert "1 visual parts have no image: the clip brings none" in capsys.readouterr().out
     for row in rows:
         del row["image"]
-    write_jsonl(here / "data/raw/mine/metadata.jsonl", [{"id": row["file_name"], **row} for row in rows])
+    write_table(here / "data/raw/mine", rows)
     prepare.main()
     assert "0 of 10 clips bring their pictures" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no clip brings a picture; name one for each in a column `image`"):
