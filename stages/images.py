@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from stages.corpus.clips import CORPUS
+from stages.corpus.clips import CORPUS, Row
 from stages.formats.files import iterate_jsonl, replacing_folder
 from stages.formats.shards import open_file
 from stages.imagery.flux import painter
@@ -35,7 +34,6 @@ from stages.tracking.stage_runs import log_stage
 DECOMPOSED = Path("data/decomposed.jsonl")
 BATCH = 16
 MOST_NAMED = 12  # subjects without a pictogram, of which the stage speaks
-Row = dict[str, Any]
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from stages.corpus.clips import NEEDED
+from stages.corpus.clips import NEEDED, Row
 from stages.corpus.signals import generator
 from stages.params.data import Prepare
 
@@ -27,7 +27,6 @@ SPLITS = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 LONGEST_ID = 120  # file names are made of ids and end at 255 bytes
-Row = dict[str, Any]
 Rejected = dict[str, str]
 
 

@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from stages.corpus.clips import Row
 from stages.corpus.listing import (
     SPLITS,
     Clip,
     Rejected,
-    Row,
     audio_by_name,
     csv_rows,
     distinct,

@@ -12,12 +12,12 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path, PurePosixPath
 
+from stages.corpus.clips import Row
 from stages.corpus.esc_captions import categories
 from stages.corpus.listing import (
     SPLITS,
     Clip,
     Rejected,
-    Row,
     audio_by_name,
     counted,
     csv_rows,

@@ -17,7 +17,7 @@ row instead have `pitch_order` (low_high | high_low) and `loudness_order` (quiet
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -30,24 +30,7 @@ from stages.corpus.soundworld_words import WORDS
 from stages.formats.audio import SAMPLE_RATE
 from stages.params.data import Attribute, Prepare, SoundSource
 
-SOURCES: dict[SoundSource, models.Source] = {
-    "bell": models.bell,
-    "bird": models.bird,
-    "clock": models.clock,
-    "cricket": models.cricket,
-    "dog": models.dog,
-    "drum": models.drum,
-    "engine": models.engine,
-    "fire": models.fire,
-    "footsteps": models.footsteps,
-    "frog": models.frog,
-    "phone": models.phone,
-    "rain": models.rain,
-    "siren": models.siren,
-    "train": models.train,
-    "waves": models.waves,
-    "wind": models.wind,
-}
+SOURCES: dict[SoundSource, models.Source] = {name: getattr(models, name) for name in get_args(SoundSource)}
 SIZE_PITCH = {"small": 2**0.65, "": 1.0, "large": 2**-0.65}
 MATERIAL_RING = {"metal": 2.2, "": 1.0, "wood": 0.35}
 MATERIAL_BRIGHTNESS = {"metal": 1.25, "": 1.0, "wood": 0.7}
