@@ -119,6 +119,9 @@ def test_indoors_and_outdoors_look_different():
         ("red car on a highway", ["automobile"]),
         ("large boots on oak stairs in a tower", ["hiking boot", "stairs"]),
         ("food frying in a pan", ["pot of food", "cooking"]),
+        ("a sea lion on the rocks", ["seal"]),
+        ("a guinea pig in a garden", ["hamster"]),
+        ("a red race car on a summer day", ["racing car"]),
     ],
 )
 def test_nouns_find_their_pictograms(visual_part, drawn):

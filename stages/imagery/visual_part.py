@@ -132,7 +132,7 @@ def parse(visual_part: str) -> Scene:
     if not named:
         raise ValueError(f"visual part {visual_part!r} names nothing to draw; give it a noun")
     if not things and scenery is None:
-        things = [Thing(word, None) for word in named[:3]]
+        things = [Thing(word, None) for word in named if len(word) > 1][:3] or [Thing(named[0], None)]
     return Scene(tuple(things), scenery, support, inside, night)
 
 
