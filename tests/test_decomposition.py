@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
 import random
 import subprocess
@@ -23,6 +22,7 @@ from stages.language.text import content_lemmas, text_problems, words
 
 ROOT = Path(__file__).parents[1]
 LABELS = Path(__file__).parent / "data" / "decomposition_labels.jsonl"
+USERS_LABELS = LABELS.with_name("user_caption_labels.jsonl")
 CORPORA = os.environ.get("BIND_AN_AUDIO_CORPORA")
 needs_audiocaps = pytest.mark.skipif(
     not CORPORA or not (Path(CORPORA) / "audiocaps" / "test.csv").is_file(),
@@ -286,11 +286,12 @@ def test_all_audiocaps_test_captions_keep_the_promises_and_are_the_documented_ta
         assert f"| {row['outcome']} | {row['captions']} | {row['share']:.1%} |" in document
 
 
-def test_judged_pairs_have_not_changed_unseen():
-    labels = read_jsonl(LABELS)
-    assert len(labels) == 100
+@pytest.mark.parametrize("labels", [LABELS, USERS_LABELS])
+def test_judged_pairs_have_not_changed_unseen(labels):
+    rows = read_jsonl(labels)
+    assert len(rows) == 100
     changed = []
-    for row in labels:
+    for row in rows:
         found = decompose(row["caption"], 3, 7)
         if row["overall"] == "good" and (found.visual_part, found.text_part) != (row["visual_part"], row["text_part"]):
             changed.append(f"{row['id']}: {row['visual_part']} | {row['text_part']}")
@@ -299,18 +300,25 @@ def test_judged_pairs_have_not_changed_unseen():
 
 
 def test_documented_shares_are_those_of_the_labels():
-    labels = read_jsonl(LABELS)
+    rows = {"audiocaps": read_jsonl(LABELS)}
+    for row in read_jsonl(USERS_LABELS):
+        rows.setdefault(row["id"].partition("-")[0], []).append(row)
     document = (ROOT / "docs" / "decomposition.md").read_text()
+    judged = [
+        part for name in ("audiocaps", "corpus", "user") for part in ([r["before"] for r in rows[name]], rows[name])
+    ]
     for verdict in ("good", "acceptable", "bad", "none"):
-        assert f"| {verdict} | {sum(row['overall'] == verdict for row in labels)} |" in document
+        counts = [sum(row["overall"] == verdict for row in part) for part in judged]
+        assert f"| {verdict} | {' | '.join(map(str, counts))} |" in document
+    added = [sum(bool(row["added"]) for row in part) for part in judged]
+    assert f"| with added words | {' | '.join(map(str, added))} |" in document
 
 
 @needs_audiocaps
 def test_labelled_captions_are_a_random_draw_of_audiocaps():
     with open(Path(CORPORA or "") / "audiocaps" / "test.csv", encoding="utf-8", newline="") as file:
         rows = {row["audiocap_id"]: row["caption"] for row in csv.DictReader(file)}
-    drawn = random.Random(21).sample(sorted(rows), 100)
+    drawn = random.Random(47).sample(sorted(rows), 100)
     labels = read_jsonl(LABELS)
     assert [row["id"] for row in labels] == sorted(drawn)
     assert all(rows[row["id"]] == row["caption"] for row in labels)
-    assert json.dumps(labels)

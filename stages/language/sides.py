@@ -181,7 +181,7 @@ def _preposition_side(tokens: list[Token], index: int) -> tuple[str | None, str 
     while verb > 0 and tokens[verb].kind in ("adverb", "particle"):
         verb -= 1
     if verb >= 0 and tokens[verb].kind in VERBS and tokens[verb].lemmas & ACTED_UPON.get(text, frozenset()):
-        return None, None
+        return None, side
     while before >= 0 and tokens[before].kind != "order" and (before + 1 == index or not _breaks(tokens, before + 1)):
         if tokens[before].side == side and tokens[before].kind not in DETERMINERS:
             return side, None
