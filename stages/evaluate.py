@@ -147,7 +147,6 @@ def write_page(
     accuracy = read_json("metrics/judges.json").get("source_accuracy")
     if accuracy is not None:
         notes.append(f"The judge names the source of {100 * accuracy:.0f} % of the real test clips.")
-    painter = params.images.flux.model if params.images.backend == "flux" else None
     with replacing_folder("metrics/listening") as folder:
         write_listening_page(
             folder / "index.html",
@@ -156,7 +155,7 @@ def write_page(
             systems=list(SYSTEMS),
             summary=metrics,
             doubts=reasons,
-            notes=[*notes, credits(params.prepare.corpus, painter)],
+            notes=[*notes, credits(params.prepare.corpus, params.images)],
         )
 
 

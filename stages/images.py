@@ -34,6 +34,8 @@ from stages.tracking.stage_runs import log_stage
 DECOMPOSED = Path("data/decomposed.jsonl")
 BATCH = 16
 MOST_NAMED = 12  # subjects without a pictogram, of which the stage speaks
+# As a word of its own it would make Hugging Face's imagefolder take the file for one of that split.
+SPLIT_WORD = re.compile(r"(?<![a-z])(train|training|val|valid|validation|dev|test|testing|eval|evaluation)(?![a-z])")
 
 
 def main() -> None:
@@ -138,9 +140,9 @@ def about(row: Row, ending: str = ".png") -> Row:
 
 
 def slug(text: str, longest: int = 48) -> str:
-    """Turn words into a part of a file name: "a small bell" -> "a-small-bell"."""
-    plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    return plain[:longest].rstrip("-") or "image"
+    """Turn words into a part of a file name: "a small bell" -> "a-small-bell", "a train" -> "a-trains"."""
+    plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].rstrip("-")
+    return SPLIT_WORD.sub(r"\g<0>s", plain) or "image"
 
 
 if __name__ == "__main__":

@@ -18,12 +18,17 @@ COMMANDS = {
     "sync": "log DVC's commits and experiments into MLflow, each exactly once",
     "plots": "draw DVC's plots of revisions on a page that opens without a network",
     "samples": "put a few clips of the run beside the README, with a table of them in it",
+    "cards": "write the model card and the dataset card of the run, as the Hugging Face Hub reads them",
     "show": "print the metrics table, and where the listening page and MLflow's store are",
     "contact-sheet": "put accepted and rejected pairs with their images on one page",
     "deps": "hold dvc.yaml against the code: which files and params each stage depends on",
     "decomposition-report": "count how a file of captions fares in decomposition",
 }
-FULL_SIZE = {"memory", "rehearse"}  # commands that live beside what they measure
+ROOMS = {
+    "memory": "full_size",
+    "rehearse": "full_size",
+    "cards": "report",
+}  # of commands that live beside what they use
 
 
 def entry() -> None:
@@ -39,8 +44,7 @@ def main(words: list[str]) -> None:
     for name, purpose in COMMANDS.items():
         command = commands.add_parser(name, help=purpose, description=purpose)
         if words and words[0] == name:
-            room = "full_size" if name in FULL_SIZE else "commands"
-            chosen = importlib.import_module(f"stages.{room}.{name.replace('-', '_')}")
+            chosen = importlib.import_module(f"stages.{ROOMS.get(name, 'commands')}.{name.replace('-', '_')}")
             chosen.add_arguments(command)
     arguments = parser.parse_args(words)
     chosen.main(arguments)

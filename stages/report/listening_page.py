@@ -20,6 +20,7 @@ from stages.evaluation.systems import METRICS, SYSTEMS, Metric, system_name
 from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import write_text
 from stages.formats.images import open_image
+from stages.params.data import Images
 from stages.report.pages import data_uri, image_uri, page, verbatim
 from stages.synthesis.mel import mel_spectrogram
 
@@ -109,10 +110,15 @@ def write_listening_page(
     write_text(path, text)
 
 
-def credits(corpus: str, painter: str | None) -> str:
-    """Whose images and sounds are on the page: a name of `prepare.corpus`; FLUX's model, None for pictograms."""
-    images = f"painted by {painter}" if painter else "drawn from OpenMoji pictograms (CC BY-SA 4.0)"
-    return f"Images are {images}. Real audio: {CORPORA.get(corpus, corpus)}."
+def credits(corpus: str, images: Images) -> str:
+    """Whose images and sounds are shown: a name of `prepare.corpus`, the section `images`."""
+    source = CORPORA.get(corpus, corpus)
+    drawn = {
+        "pictograms": "drawn from OpenMoji pictograms (CC BY-SA 4.0)",
+        "flux": f"painted by {images.flux.model}",
+        "corpus": f"those of {source}",
+    }
+    return f"Images are {drawn[images.backend]}. Real audio: {source}."
 
 
 def mel_picture(mel: NDArray[np.float32]) -> Image.Image:

@@ -1,6 +1,6 @@
 """Pages that hold everything they show and ask nothing of the network: templates, and files as data URIs.
 
-What comes from data enters a template as text: Jinja2 escapes it.
+What comes from data enters a page as text: Jinja2 escapes it, but for Markdown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def page(template: str, **values: Any) -> str:
     """Fill `template`, a file of this folder; a value that it lacks is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=jinja2.select_autoescape(),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
