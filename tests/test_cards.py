@@ -22,7 +22,8 @@ def written(tmp_path_factory):
     """What the pipeline's first four stages write of a few clips, some of trains: a word that splits are named by."""
     root = tmp_path_factory.mktemp("run")
     params = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
-    params["prepare"] |= {"clips": 40, "foundation_clips": 0, "sources": ["bell", "dog", "drum", "train"], "compositions": 0.0}
+    params["prepare"] |= {"clips": 40, "foundation_clips": 0, "compositions": 0.0}
+    params["prepare"]["sources"] = ["bell", "dog", "drum", "train"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("BIND_AN_AUDIO_TRACKING", "off")
