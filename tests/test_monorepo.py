@@ -1,5 +1,6 @@
 """`bind-an-audio sync` where the DVC repository is a folder of git's."""
 
+import json
 import os
 
 import pytest
@@ -44,7 +45,7 @@ def test_a_dvc_repository_in_a_folder_of_gits_is_logged_whole(monorepo, capsys):
     (stage_run,) = client.search_runs(
         [client.get_experiment_by_name("bind-an-audio").experiment_id], "tags.kind='stage'"
     )
-    assert run.data.tags["run.evaluate"] == stage_run.info.run_id
+    assert json.loads(run.data.tags["stage_runs"])["evaluate"] == stage_run.info.run_id
 
 
 def test_the_committed_params_of_a_monorepo_are_found_by_the_stage_itself(monorepo):

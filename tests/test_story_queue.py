@@ -240,7 +240,7 @@ def test_temporary_runs_use_the_repositorys_store_and_restore_what_did_not_chang
     sh(queued, "bind-an-audio", "sync", "again")
     (run,) = found(queued, REVISIONS_EXPERIMENT, "tags.experiment = 'again'")
     (evaluate,) = found(queued, STAGES_EXPERIMENT, "tags.experiment = 'fewer' and tags.stage = 'evaluate'")
-    assert run.data.tags["run.evaluate"] == evaluate.info.run_id
+    assert json.loads(run.data.tags["stage_runs"])["evaluate"] == evaluate.info.run_id
 
 
 def test_pushed_saved_and_branched_experiments_are_synced_by_a_colleague(queued: Path, tmp_path: Path):

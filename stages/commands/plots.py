@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REV",
         help="commits, branches, tags or DVC experiments to draw beside each other (default: HEAD and workspace)",
     )
-    parser.add_argument("--out", type=Path, default=Path("dvc_plots"), help="folder of the page (default: dvc_plots)")
+    parser.add_argument("--out", type=Path, default=Path("comparison"), help="folder of the page (default: comparison)")
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -15,6 +15,8 @@ from stages.tracking.revisions import workspace_machines
 EVALUATION = Path("metrics/evaluation.json")
 COMPARISON = Path("metrics/comparison.json")
 LISTENING_PAGE = Path("metrics/listening/index.html")
+# MLflow's own start page is the one for language models.
+MLFLOW_PAGE = "http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
     missing = "" if LISTENING_PAGE.exists() else " (not here yet: `dvc repro` writes it)"
     print(f"Listening page: {LISTENING_PAGE}{missing}")
     store = tracking_uri(repository_root())
-    print(f"MLflow's store: {store} (look: mlflow ui --backend-store-uri {store})")
+    print(f"MLflow's store: {store}\nLook at it: mlflow ui --backend-store-uri {store}, then open {MLFLOW_PAGE}")
 
 
 def verdict(comparison: Mapping[str, Any]) -> list[str]:

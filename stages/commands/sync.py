@@ -2,19 +2,22 @@
 
 A stage that DVC skips, or restores from its cache, runs no code and so logs nothing; and an experiment may have been
 run elsewhere and pulled. The MLflow experiment `bind-an-audio-revisions` therefore gets one run per commit and per DVC
-experiment, with params.yaml, all metrics, dvc.lock's md5s, the datasets, and plots and listening page as artifacts.
+experiment, with params.yaml, all metrics, the curves, the datasets, and dvc.lock, plots and listening page as
+artifacts; `bind-an-audio-models` gets its networks (`stages/tracking/models.py`).
 
-Both ways: a revision's run names its DVC experiment, its commit and the command that brings it back, and
-`run.<stage>` is the stage's own MLflow run that made these outputs (found by their md5s, also where DVC restored them);
-that run and its parent get the tag `revision`. The tag `revision` of a revision's run says what is there already; it is
+Both ways: a revision's run names its DVC experiment, its commit and the command that brings it back, and its tag
+`stage_runs` the stages' own MLflow runs that made these outputs (found by their md5s, also where DVC restored them);
+those and their parent get the tag `revision`. The tag `revision` of a revision's run says what is there already; it is
 set last, so a run without it is half-written and is made anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import html
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,6 +44,7 @@ from stages.tracking.mlflow_store import (
     strings,
     tracking_client,
 )
+from stages.tracking.models import log_models
 from stages.tracking.revisions import (
     NO_EXPERIMENT,
     Revision,
@@ -52,17 +56,19 @@ from stages.tracking.revisions import (
     known_experiments,
     locked_commits,
     open_repository,
+    own_email,
     read_yaml,
     revision_hashes,
     revision_machines,
     revision_presets,
 )
-from stages.tracking.stage_runs import STAGES_EXPERIMENT
+from stages.tracking.stage_runs import STAGES_EXPERIMENT, Point, curve_points
 
 REVISIONS_EXPERIMENT = "bind-an-audio-revisions"
 PAGE = "metrics/listening/index.html"
 KEPT = "metrics/"
-SINGLE = ("params.yaml", "dvc.lock", "dvc.yaml")
+CURVES = "metrics/curves/"
+SINGLE = ("params.yaml", "dvc.lock", "dvc.yaml", str(MACHINES))
 
 
 @dataclass(frozen=True)
@@ -71,32 +77,34 @@ class Content:
 
     params: dict[str, str]
     metrics: dict[str, float]
+    curves: list[Point]
     tags: dict[str, str]
     datasets: dict[str, str]
+    outputs: dict[str, str]
     other_machine: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare which revisions are logged."""
-    parser.add_argument(
-        "revisions",
-        nargs="*",
-        metavar="REV",
-        help="commits, branches, tags or DVC experiments (default: HEAD and its experiments)",
-    )
-    parser.add_argument("--all", action="store_true", help="every commit that has a dvc.lock, and every experiment")
+    revisions = "commits, branches, tags or DVC experiments (default: HEAD and its experiments)"
+    parser.add_argument("revisions", nargs="*", metavar="REV", help=revisions)
+    parser.add_argument("--all", action="store_true", help="each of your commits with a dvc.lock, and each experiment")
+    parser.add_argument("--everyone", action="store_true", help="with --all: the commits of others, too")
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Log what is not there yet; print a line for each revision and a summary."""
     if arguments.all and arguments.revisions:
         raise ValueError("--all and REV exclude each other; give one of them")
+    if arguments.everyone and not arguments.all:
+        raise ValueError("--everyone goes with --all; give both")
     with open_repository() as repository:
         experiments = known_experiments(repository)
         if arguments.all:
             # A branch of an experiment leads to the experiment's own commit: its name says more than "commit".
             named = {experiment.sha for experiment in experiments.values()}
-            wanted = [commit_revision(sha) for sha in locked_commits() if sha not in named]
+            author = None if arguments.everyone else own_email()
+            wanted = [commit_revision(sha) for sha in locked_commits(author) if sha not in named]
             wanted += experiments.values()
         elif arguments.revisions:
             wanted = [find_revision(name, experiments) for name in arguments.revisions]
@@ -172,11 +180,9 @@ def read_revision(revision: Revision, folder: Path, repository: Any) -> Content:
         "machines": " + ".join(distinct_machines(machines)) or UNKNOWN,
         "other_machine_than_baseline": " ".join(other) or "no",
         "mlflow.note.content": how_to_return(revision),
-        **{f"machine.{stage}": machine for stage, machine in machines.items()},
-        **{f"dep.{path}": md5 for path, md5 in dependencies.items()},
-        **{f"out.{path}": md5 for path, md5 in outputs.items()},
     }
-    return Content(strings(params), read_metrics(folder, kept), tags, dependencies, other)
+    metrics, curves = read_metrics(folder, kept), read_curves(folder, kept)
+    return Content(strings(params), metrics, curves, tags, dependencies, outputs, other)
 
 
 def collect(repository: Any, sha: str, paths: list[str], folder: Path) -> None:
@@ -195,9 +201,8 @@ def collect(repository: Any, sha: str, paths: list[str], folder: Path) -> None:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                repository.dvcfs.get(path, str(target), recursive=True)
-            except (OSError, DataIndexDirError):
-                continue
+                with suppress(OSError, DataIndexDirError):
+                    repository.dvcfs.get(path, str(target), recursive=True)
             except DvcException as error:
                 raise ValueError(f"dvc: {error}") from None
 
@@ -215,6 +220,16 @@ def read_metrics(folder: Path, paths: list[str]) -> dict[str, float]:
     return numbers(found)
 
 
+def read_curves(folder: Path, paths: list[str]) -> list[Point]:
+    """The curves of metrics/curves/*.tsv as steps; what is no table of numbers is left out."""
+    points: list[Point] = []
+    for path in (folder / path for path in paths if path.startswith(CURVES) and path.endswith(".tsv")):
+        with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+            points += curve_points(path.stem, [{key: float(value) for key, value in row.items()} for row in rows])
+    return points
+
+
 def mark_page(page: Path, sentence: str) -> None:
     """Put a sentence at the head of a page's notes. Only copies are marked: the page itself is the same everywhere."""
     text = page.read_text(encoding="utf-8")
@@ -227,10 +242,14 @@ def log_revision(client: Any, experiment_id: str, revision: Revision, content: C
     milliseconds = int(committed) * 1000
     name = revision.experiment if revision.experiment != NO_EXPERIMENT else f"{revision.sha[:7]} {subject[:60]}"
     made_by = stage_runs(client, revision.sha)
-    tags = content.tags | {f"run.{stage}": run.info.run_id for stage, run in made_by.items()}
+    tags = content.tags | {"stage_runs": json.dumps({stage: run.info.run_id for stage, run in made_by.items()})}
     run_id = str(client.create_run(experiment_id, start_time=milliseconds, run_name=name).info.run_id)
-    log_in_batches(client, run_id, content.params, ((key, value, 0) for key, value in content.metrics.items()), tags)
+    points = [(key, value, 0) for key, value in content.metrics.items()]
+    log_in_batches(client, run_id, content.params, [*points, *content.curves], tags)
     log_datasets(client, run_id, content.datasets)
+    corpus = next(((path, md5) for path, md5 in content.datasets.items() if path.startswith("data/corpus")), None)
+    aliases = [f"champion-{revision.sha[:7]}", *(["champion"] if revision.sha == git("rev-parse", "HEAD") else [])]
+    log_models(client, revision.sha, content.outputs, content.params, content.metrics, corpus, aliases)
     client.log_artifacts(run_id, str(folder))
     client.set_terminated(run_id, end_time=milliseconds)
     for run in made_by.values():

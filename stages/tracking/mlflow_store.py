@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ from pydantic import BaseModel
 REMEDY = "see that MLFLOW_TRACKING_URI is right and its server runs, or unset it"
 # Whose errors mean that the store is at fault and not this program.
 STORE_LIBRARIES = {"mlflow", "google", "sqlalchemy", "alembic", "requests", "urllib3"}
+# Where MLflow's tables hold addresses of artifacts.
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 LOCK_SECONDS = 600.0  # making a database takes seconds, on a machine that trains several networks minutes
 
 
@@ -67,6 +76,7 @@ def tracking_client(root: Path) -> Iterator[Any]:
     lock = root / ".cache" / "tracking.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=LOCK_SECONDS):
+        _follow_move(root)
         try:
             yield MlflowClient(tracking_uri(root))
         except Exception as error:
@@ -77,6 +87,26 @@ def tracking_client(root: Path) -> Iterator[Any]:
             ) from error
 
 
+def _follow_move(root: Path) -> None:
+    """Let the database of a repository that was moved or copied name its artifacts where they lie now.
+
+    MLflow keeps absolute addresses; without this a copy would write into the folder that it was copied from.
+    """
+    database, here = root / "mlflow.db", (root / "mlartifacts").as_uri()
+    if os.environ.get("MLFLOW_TRACKING_URI") or not database.exists():
+        return
+    # What is no database of MLflow's is its own to complain about.
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as base, base:
+        found = base.execute("SELECT DISTINCT artifact_location FROM experiments WHERE name LIKE 'bind-an-audio%'")
+        for (there,) in [row for row in found if row[0] != here]:
+            for table, column in ADDRESSES:
+                base.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
+                    (here, len(there) + 1, len(there), there),
+                )
+            print(f"{database}: was made in {there}; its artifacts are looked for in {here} from now on")
+
+
 def mlflow_experiment(client: Any, name: str, root: Path) -> str:
     """Return the id of the MLflow experiment `name`, made where it is missing."""
     experiment = client.get_experiment_by_name(name)
@@ -84,7 +114,8 @@ def mlflow_experiment(client: Any, name: str, root: Path) -> str:
         return str(experiment.experiment_id)
     # A server knows where its artifacts belong; the local default would be relative to the working folder.
     beside = None if os.environ.get("MLFLOW_TRACKING_URI") else (root / "mlartifacts").as_uri()
-    made = str(client.create_experiment(name, artifact_location=beside))
+    kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows it as a language model's
+    made = str(client.create_experiment(name, artifact_location=beside, tags=kind))
     if not made:
         raise ValueError(f"{shown_uri(root)}: answers as no MLflow server does; {REMEDY}")
     return made

@@ -77,9 +77,18 @@ def commit_revision(sha: str) -> Revision:
     return Revision(sha, NO_EXPERIMENT, sha)
 
 
-def locked_commits() -> list[str]:
-    """Return the commits of all branches and tags whose tree has a dvc.lock, oldest first."""
-    commits = git("rev-list", "--reverse", "--branches", "--tags", "--remotes", "HEAD").split()
+def own_email() -> str:
+    """The address that git writes into your commits; "" where it has none."""
+    try:
+        return re.sub(r".*<(.*)>.*", r"\1", git("var", "GIT_AUTHOR_IDENT"))
+    except ValueError:
+        return ""
+
+
+def locked_commits(author: str | None = None) -> list[str]:
+    """Return the commits of all branches and tags whose tree has a dvc.lock, oldest first; `author` is an address."""
+    by = [] if author is None else ["--fixed-strings", f"--author=<{author}>"]
+    commits = git("rev-list", "--reverse", *by, "--branches", "--tags", "--remotes", "HEAD").split()
     asked = "".join(f"{sha}:./dvc.lock\n" for sha in commits)
     answers = git("cat-file", "--batch-check", given=asked).splitlines()
     return [sha for sha, answer in zip(commits, answers, strict=True) if not answer.endswith(" missing")]
