@@ -1,5 +1,6 @@
 # `make repro` makes everything from nothing; `make check` is lint, types and the quick tests; `make test` checks
-# everything; `make demo` serves the trained weights in a browser. All set up $(VENV) where needed, with what they need.
+# everything; `make demo` serves the trained weights in a browser, `make study` asks after `make repro` what the run says
+# of each claim. All set up $(VENV) where needed, with what they need.
 # `make repro PUSH=1` pushes data and models to DVC's default remote when the run is done.
 
 VENV ?= .venv
@@ -9,7 +10,7 @@ SHELL := /bin/bash
 # DVC runs `python -m stages.<stage>`: it must find this environment's python, activated or not.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: repro demo check test lint install
+.PHONY: repro study demo check test lint install
 .DEFAULT_GOAL := repro
 
 repro: $(VENV)/running
@@ -19,6 +20,10 @@ repro: $(VENV)/running
 ifneq ($(filter-out 0,$(PUSH)),)
 	dvc push
 endif
+
+# The study of A against B: `make study SEEDS="1 2" ARMS="a-mean b-mean"`; all arms and seeds where they are left out.
+study: repro
+	bind-an-audio study $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ARMS),--arms $(ARMS))
 
 demo: $(VENV)/demo
 	bind-an-audio demo

@@ -15,7 +15,11 @@ def diagram(folder: Path = Path(".")) -> str:
     from dvc.repo import Repo
 
     with Repo(str(folder)) as repository:
-        edges = [(source.name, stage.name) for stage, source in repository.index.graph.edges if source.name]
+        edges = [
+            (source.name, stage.name)
+            for stage, source in repository.index.graph.edges
+            if source.name and Path(stage.relpath) == Path("dvc.yaml")
+        ]
     reduced = networkx.transitive_reduction(networkx.DiGraph(edges))
     place = {stage: number for number, stage in enumerate(networkx.lexicographical_topological_sort(reduced))}
     ordered = sorted(reduced.edges, key=lambda edge: (place[edge[0]], place[edge[1]]))

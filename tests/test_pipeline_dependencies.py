@@ -39,8 +39,9 @@ def house(tmp_path):
     return tmp_path
 
 
-def test_dvc_yaml_names_what_each_stage_imports_and_reads():
-    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["dvc.yaml", "studies/dvc.yaml"])
+def test_dvc_yaml_names_what_each_stage_imports_and_reads(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
     assert in_step(text, ROOT) == (text, []), "run `bind-an-audio deps --write`"
 
 
@@ -73,7 +74,9 @@ def test_no_stage_depends_on_a_folder_around_several_outputs(pipeline):
 
 def test_every_script_is_a_stage(pipeline):
     scripts = {f"stages.{path.stem}" for path in (ROOT / "stages").glob("*.py")} - {"stages.__init__"}
-    assert scripts == {entry["cmd"].split()[2] for entry in pipeline["stages"].values()}
+    study = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text(encoding="utf-8"))
+    entries = [*pipeline["stages"].values(), *study["stages"].values()]
+    assert scripts == {entry["cmd"].split()[2] for entry in entries}
 
 
 def test_every_data_file_of_the_rooms_is_read_by_a_module_beside_it():

@@ -24,6 +24,7 @@ from stages.formats.files import write_text
 from stages.params.schema import Params
 
 PIPELINE = Path("dvc.yaml")
+STUDY = Path("studies/dvc.yaml")  # its stages work in the root, too
 CHANGE_NO_OUTPUT = ("stages/plumbing/", "stages/tracking/", "stages/params/")
 NO_DATA = {".py", ".pyc"}
 
@@ -34,17 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print what dvc.yaml lacks and has too much.
+    """Print what dvc.yaml, and that of the study where there is one, lacks and has too much.
 
     Raises ValueError where there is something and it shall not be written, and where a stage cannot be checked.
     """
-    text = PIPELINE.read_text(encoding="utf-8")
-    mended, changes = in_step(text)
-    print("\n".join(changes) or f"{PIPELINE} is in step with the code")
-    if mended != text and not arguments.write:
-        raise ValueError(f"{PIPELINE}: not in step with the code; run `bind-an-audio deps --write` and commit it")
-    if mended != text:
-        write_text(PIPELINE, mended)
+    for pipeline in filter(Path.is_file, (PIPELINE, STUDY)):
+        text = pipeline.read_text(encoding="utf-8")
+        mended, changes = in_step(text)
+        print("\n".join(changes) or f"{pipeline} is in step with the code")
+        if mended != text and not arguments.write:
+            raise ValueError(f"{pipeline}: not in step with the code; run `bind-an-audio deps --write` and commit it")
+        if mended != text:
+            write_text(pipeline, mended)
 
 
 def in_step(text: str, root: Path = Path(".")) -> tuple[str, list[str]]:
@@ -57,6 +59,8 @@ def in_step(text: str, root: Path = Path(".")) -> tuple[str, list[str]]:
     lines, changes = text.splitlines(keepends=True), []
     # From the last stage to the first: what is inserted must not move what is still to be read.
     for stage, entry in reversed([*YAML().load(text)["stages"].items()]):
+        if "code" in (entry.get("meta") or {}):
+            continue  # hashed by the stage that it names
         command = str(entry["cmd"]).split()
         if command[:2] != ["python", "-m"]:
             raise ValueError(f"{PIPELINE}: {stage}.cmd: {entry['cmd']}; must start with `python -m`")

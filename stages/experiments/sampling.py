@@ -21,7 +21,7 @@ from stages.params.experiments import Sample
 from stages.plumbing.cluster import in_batches
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
-from stages.synthesis.codec import load_codec
+from stages.synthesis.codec import Codec, load_codec
 from stages.synthesis.generation import sample_latents
 from stages.synthesis.unet import Denoiser
 from stages.training.determinism import be_deterministic, derive_seed
@@ -71,24 +71,37 @@ def write_samples(
             wanted = [(index, take) for index in chosen for take in range(system.takes)]
             written: list[Row] = []
             for batch in progress(in_batches(wanted, BATCH), system.name, -(-len(wanted) // BATCH)):
-                indices = [index for index, _ in batch]
-                latents = data.latents[indices]
-                if system.contexts is not None:
-                    latents = sample_latents(
-                        denoiser,
-                        system.contexts(indices),
-                        data.empty_tokens,
-                        seeds=[derive_seed(params.seed, data.ids[index], take) for index, take in batch],
-                        latent_shape=tuple(latents.shape[1:]),
-                        sampler=params.sampler,
-                        steps=params.steps,
-                        guidance_scale=system.guidance_scale,
-                        guidance_from_timestep=params.guidance_from_timestep,
-                    )
-                written += write_clips(folder / system.name, rows, batch, codec.decode(latents), system.guidance_scale)
+                waveforms = make_clips(system, batch, denoiser, codec, data, params)
+                written += write_clips(folder / system.name, rows, batch, waveforms, system.guidance_scale)
             write_jsonl(folder / system.name / "metadata.jsonl", written)
             counts[f"{system.name}_clips"] = len(written)
     return counts
+
+
+def make_clips(
+    system: System,
+    takes: Sequence[tuple[int, int]],
+    denoiser: Denoiser,
+    codec: Codec,
+    data: Embeddings,
+    params: Sample,
+) -> Tensor:
+    """Waveforms `[B, samples]` of a system; a take is an index of `data` and a number."""
+    indices = [index for index, _ in takes]
+    latents = data.latents[indices]
+    if system.contexts is not None:
+        latents = sample_latents(
+            denoiser,
+            system.contexts(indices),
+            data.empty_tokens,
+            seeds=[derive_seed(params.seed, data.ids[index], take) for index, take in takes],
+            latent_shape=tuple(latents.shape[1:]),
+            sampler=params.sampler,
+            steps=params.steps,
+            guidance_scale=system.guidance_scale,
+            guidance_from_timestep=params.guidance_from_timestep,
+        )
+    return codec.decode(latents)
 
 
 def write_clips(

@@ -34,9 +34,17 @@ CRITERION = "validation_loss"
 
 
 def train_experiment_b(
-    params: TrainB, data: Embeddings, valid: Embeddings, denoiser: Denoiser, work: Path
+    params: TrainB,
+    data: Embeddings,
+    valid: Embeddings,
+    denoiser: Denoiser,
+    work: Path,
+    diffusion_curve: bool = True,
 ) -> TrainedExperiment:
     """Train; `denoiser`, the backbone, is frozen and measures; `valid` lies on the device.
+
+    Without `diffusion_curve` the diffusion loss is measured on the weights that are kept alone, and the baselines are
+    left out: measuring takes most of the time and decides nothing.
 
     Metrics beside the losses: those of `convergence` for the validation loss, by how much it is above the training
     split's (`train_valid_gap`, a share of that), `alignment_report` and retrieval of the best weights, the `baselines`,
@@ -52,7 +60,7 @@ def train_experiment_b(
     network.fusion.modality_dropout, network.fusion.noise = params.modality_dropout, params.noise
     if params.centre:
         network.fusion.centre_on(data.text.to(device()), data.image.to(device()))
-    aligned, teraflops = align(params, network, data, valid, denoiser, work)
+    aligned, teraflops = align(params, network, data, valid, denoiser if diffusion_curve else None, work)
     curve = [
         {"epoch": row["epoch"], "updates": row["updates"], "teraflops": row["updates"] * teraflops} | row
         for row in aligned.curve
@@ -62,28 +70,33 @@ def train_experiment_b(
         "best_epoch": best["epoch"],
         "best_validation_loss": round(best[CRITERION], 4),
         "last_validation_loss": round(curve[-1][CRITERION], 4),
-        "best_validation_diffusion_loss": round(best[DIFFUSION_LOSS], 4),
-        "last_validation_diffusion_loss": round(curve[-1][DIFFUSION_LOSS], 4),
         "updates": curve[-1]["updates"],
         "teraflops": round(curve[-1]["teraflops"], 3),
         **convergence(curve, CRITERION),
         "train_valid_gap": round(curve[-1][CRITERION] / last_training_loss(params, network, data, valid) - 1, 4),
-        **baseline_metrics(params, data, valid, denoiser),
     }
+    if diffusion_curve:
+        metrics["best_validation_diffusion_loss"] = round(best[DIFFUSION_LOSS], 4)
+        metrics["last_validation_diffusion_loss"] = round(curve[-1][DIFFUSION_LOSS], 4)
+        metrics |= baseline_metrics(params, data, valid, denoiser)
     network.load_state_dict(aligned.best)
     state = aligned.best
     if params.finish.updates:
         finished = finish(params, network, denoiser, data, valid, work)
         network.load_state_dict(state := finished.best)
         metrics["finished_validation_diffusion_loss"] = round(min(row[DIFFUSION_LOSS] for row in finished.curve), 4)
+    elif not diffusion_curve:
+        with torch.no_grad():
+            context = network.eval().context(valid.text, valid.image)
+            metrics["best_validation_diffusion_loss"] = round(fixed_diffusion_loss(denoiser, valid.latents, context), 4)
     metrics |= best_report(network.eval(), valid)
     return TrainedExperiment(config, state, curve, metrics)
 
 
 def align(
-    params: TrainB, network: ExperimentB, data: Embeddings, valid: Embeddings, denoiser: Denoiser, work: Path
+    params: TrainB, network: ExperimentB, data: Embeddings, valid: Embeddings, denoiser: Denoiser | None, work: Path
 ) -> tuple[Trained, float]:
-    """Learn CLAP's tokens; returns the teraflops an update, too."""
+    """Learn CLAP's tokens; returns the teraflops an update, too. `denoiser` measures each epoch, where there is one."""
     per_epoch = max(1, len(data.ids) // params.batch_size)
     mean_tokens = network.generator.mean_tokens
     published = {params.position_weights.first, params.position_weights.words, params.position_weights.padding} == {1.0}
@@ -106,7 +119,7 @@ def align(
         report = alignment_report(predicted, valid.clap_tokens, valid.clap_lengths, mean_tokens)
         return {
             CRITERION: float(alignment_loss(predicted, valid.clap_tokens, params.loss_weights)),
-            DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, predicted),
+            **({DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, predicted)} if denoiser else {}),
             **{name: report[name] for name in ("explained_first", "explained_words", "explained_padding")},
         }
 

@@ -1,0 +1,142 @@
+"""`bind-an-audio study`: run arms of the study with seeds, and write what they say to docs/study.md.
+
+Each arm with each seed is a stage of `studies/dvc.yaml`: what stands is not run again, and a study that was stopped
+goes on with the next call. The page is of all results that are there, also of earlier calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.evaluation.intervals import Estimate
+from stages.formats.files import read_json, write_json, write_text
+from stages.plumbing.cores import core_count
+from stages.study.arms import ARMS
+from stages.study.claims import CHECKS, CLAIMS, decide
+from stages.study.estimates import Study
+from stages.study.page import COLUMNS, study_page
+from stages.study.scores import REFERENCES, RESULTS
+from stages.tracking.mlflow_store import (
+    flatten,
+    log_in_batches,
+    mlflow_experiment,
+    numbers,
+    repository_root,
+    strings,
+    tracking_client,
+)
+from stages.tracking.revisions import git
+
+PIPELINE = "studies/dvc.yaml"
+STUDIES_EXPERIMENT = "bind-an-audio-studies"
+PAGE, NUMBERS = Path("docs/study.md"), Path("metrics/study.json")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare arms, seeds and how many run at a time."""
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help=f"files of {ARMS} (default: all, in dvc.yaml's order)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="SEED", help="1 to 5")
+    parser.add_argument("--jobs", type=int, default=core_count(), help="arms at a time (default: one a core)")
+    parser.add_argument("--page", action="store_true", help="run nothing, write the page of what is there")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run, summarise, log."""
+    if not arguments.page:
+        run_arms(arguments.arms or arms_in_order(), arguments.seeds, arguments.jobs)
+    study = read_study()
+    write_text(PAGE, study_page(study, f"Made of {sum(map(len, study.results.values()))} trainings."))
+    write_json(NUMBERS, study_numbers(study))
+    if os.environ.get("BIND_AN_AUDIO_TRACKING", "").lower() != "off":
+        log_study(study)
+    print(f"Page: {PAGE}")
+
+
+def arms_in_order() -> list[str]:
+    """The arms as studies/dvc.yaml lists them."""
+    import yaml
+
+    stages = yaml.safe_load(Path(PIPELINE).read_text(encoding="utf-8"))["stages"]
+    return [str(arm) for arm in stages["arm"]["matrix"]["arm"]]
+
+
+def run_arms(arms: Sequence[str], seeds: Sequence[int], jobs: int) -> None:
+    """Let DVC run the stages, several at a time, each on one core; seed after seed, so that a stopped study is even.
+
+    Raises ValueError where a stage fails.
+    """
+    wanted = [f"{PIPELINE}:arm@{arm}-{seed}" for seed in seeds for arm in arms]
+    _repro([f"{PIPELINE}:references"]).wait()
+    lanes = [_repro(lane) for lane in (wanted[start::jobs] for start in range(jobs)) if lane]
+    for lane in lanes:
+        lane.wait()
+    # DVC gives up where another of its processes holds the lock for some seconds: what such a lane left comes here.
+    if _repro(wanted).wait():
+        raise ValueError("a stage of the study failed, see above; what stands is kept, run the study again")
+
+
+def _repro(targets: Sequence[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *targets]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})  # noqa: S603
+
+
+def read_study() -> Study:
+    """All results of studies/results/, arms in the order of studies/dvc.yaml.
+
+    Raises ValueError where there is none.
+    """
+    found = [read_json(path) for path in sorted(RESULTS.glob("*.json")) if path != REFERENCES]
+    results: dict[str, dict[int, Any]] = {}
+    for arm in arms_in_order():
+        if seeds := {one["seed"]: one for one in found if one["arm"] == arm}:
+            results[arm] = dict(sorted(seeds.items()))
+    if not results:
+        raise ValueError(f"{RESULTS}: no results; `make study` runs the study")
+    return Study(results, read_json(REFERENCES))
+
+
+def study_numbers(study: Study) -> dict[str, Any]:
+    """`metrics/study.json`: each arm's fit and each claim's verdict, with figure and interval."""
+    arms = {arm: _numbers(study.mean(arm, "fit")) | {"seeds": len(study.seeds(arm))} for arm in study.results}
+    claims = [
+        {"claim": one.claim.words, "verdict": one.verdict, "figure": one.claim.figure, **_numbers(one.estimate)}
+        for one in (decide(claim, study) for claim in (*CLAIMS, *CHECKS))
+    ]
+    return {"arms": arms, "claims": claims}
+
+
+def _numbers(estimate: Estimate | None) -> dict[str, float | None]:
+    if estimate is None:
+        return dict.fromkeys(Estimate._fields)
+    return {name: None if one is None else round(one, 4) for name, one in estimate._asdict().items()}
+
+
+def log_study(study: Study) -> None:
+    """One parent run with the verdicts, a child for each arm and seed with its training's and its clips' numbers."""
+    root = repository_root()
+    with tracking_client(root) as client:
+        experiment = mlflow_experiment(client, STUDIES_EXPERIMENT, root)
+        head = git("rev-parse", "HEAD")
+        parent = client.create_run(experiment, run_name=f"study {head[:7]}", tags={"kind": "study", "baseline": head})
+        claims = study_numbers(study)["claims"]
+        tags = {f"claim.{index:02}": f"{one['verdict']}: {one['claim']}" for index, one in enumerate(claims)}
+        log_in_batches(client, parent.info.run_id, {}, [], tags)
+        for arm, seeds in study.results.items():
+            for seed, result in seeds.items():
+                tags = {"kind": "arm", "arm": arm, "mlflow.parentRunId": parent.info.run_id}
+                child = client.create_run(experiment, run_name=f"{arm} {seed}", tags=tags)
+                metrics = numbers(result["training"]) | {
+                    f"{clips}.{metric}": study.single(arm, seed, metric, clips)
+                    for clips in result["clips"]
+                    for metric in COLUMNS
+                }
+                params = strings(flatten(result["changes"]) | {"seed": seed})
+                log_in_batches(client, child.info.run_id, params, [(key, one, 0) for key, one in metrics.items()], {})
+                client.set_terminated(child.info.run_id)
+        client.set_terminated(parent.info.run_id)

@@ -1,0 +1,41 @@
+"""One arm of the study with one seed: trained, its test clips made once and scored by the judges.
+
+Command: `python -m stages.study_arm ARM SEED`
+Reads:   studies/arms/ARM.yaml, studies/results/references.json, data/embeddings/, data/quality/accepted.jsonl,
+         data/corpus/, models/backbone/, models/codec/, models/judges/
+Writes:  studies/results/ARM-SEED.json
+Runtime: 1 to 2 minutes on one core.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from stages.evaluation.scoring import Scorers
+from stages.formats.files import read_json, write_json
+from stages.judging.clap_scorer import load_scorer
+from stages.judging.networks import load_classifier
+from stages.plumbing.running import run
+from stages.study.arms import arm_params, load_arm
+from stages.study.scores import REFERENCES, RESULTS
+from stages.study.trial import run_arm
+
+
+def main() -> None:
+    """Train, sample, score."""
+    if len(sys.argv) != 3 or not sys.argv[2].isdigit():
+        raise ValueError("give an arm and a seed: python -m stages.study_arm a-mean 1")
+    name, seed = sys.argv[1], int(sys.argv[2])
+    arm = load_arm(name)
+    params = arm_params(arm, seed)
+    classifier, sources = load_classifier() or (None, [])
+    scorers = Scorers(load_scorer(), classifier, sources, read_json(REFERENCES)["thresholds"])
+    with TemporaryDirectory() as work:
+        result = run_arm(arm, params, scorers, Path(work))
+    write_json(RESULTS / f"{name}-{seed}.json", {"arm": name, "seed": seed, **arm.model_dump(), **result})
+
+
+if __name__ == "__main__":
+    run(main, *sys.argv[1:3])

@@ -1,0 +1,63 @@
+"""What the study holds its arms against: real clips, codec, reference and floor by caption, and the rulers.
+
+Command: `python -m stages.study_references`
+Reads:   data/samples/references/, data/corpus/, data/quality/accepted.jsonl, models/judges/
+Writes:  studies/results/references.json
+Runtime: about 30 s on 2 cores.
+
+It also reads the hashes of everything that the arms depend on: the digest of them makes arms stale where one changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import yaml
+
+from stages.corpus.clips import accepted_clips, read_waveforms
+from stages.evaluation.adherence import calibrate
+from stages.evaluation.scoring import Scorers, SystemClips, read_system, score_clips
+from stages.evaluation.systems import SYSTEMS
+from stages.formats.files import write_json
+from stages.judging.clap_scorer import load_scorer
+from stages.judging.networks import load_classifier
+from stages.params.schema import load_params
+from stages.plumbing.running import run
+from stages.study.scores import REFERENCES, caption_scores
+from stages.tracking.dependencies import content_md5
+
+SAMPLES = Path("data/samples")
+
+
+def main() -> None:
+    """Calibrate on real training clips, score what the pipeline has made."""
+    train = accepted_clips("train")
+    clips = [(row, wave.double().numpy()) for row, wave in zip(train, read_waveforms(train), strict=True)]
+    thresholds = calibrate(clips)
+    classifier, sources = load_classifier() or (None, [])
+    scorers = Scorers(load_scorer(), classifier, sources, thresholds)
+    by_id = {row["id"]: row for row in accepted_clips("test")}
+    systems = {
+        name: read_system(SAMPLES / "references" / name, by_id)
+        for name, system in SYSTEMS.items()
+        if system.group == "references"
+    }
+    rows = systems["codec"].rows
+    systems["real"] = SystemClips(rows, [0] * len(rows), read_waveforms(rows))
+    scored = {name: caption_scores(score_clips(one, scorers)) for name, one in systems.items()}
+    write_json(REFERENCES, {"instrument": instrument(), "thresholds": thresholds, "clips": scored})
+
+
+def instrument() -> str:
+    """One md5 of all that the arms depend on: this stage's deps and params in studies/dvc.yaml."""
+    entry = yaml.safe_load(Path("studies/dvc.yaml").read_text(encoding="utf-8"))["stages"]["references"]
+    hashes = {path: content_md5(Path(path)) for path in entry["deps"]}
+    params = load_params().model_dump(include=set(entry["params"]))
+    text = json.dumps([hashes, params], sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,192 @@
+"""The study: arms are params, figures have intervals over captions and seeds, claims are decided, the page says so."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from stages.commands import study as command
+from stages.evaluation.intervals import Estimate
+from stages.study.arms import Arm, arm_params, load_arm
+from stages.study.claims import CHECKS, CLAIMS, Claim, decide
+from stages.study.estimates import Study, over_seeds
+from stages.study.page import COLUMNS, study_page
+
+ROOT = Path(__file__).parent.parent
+CAPTIONS = 40
+ARMS = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text(encoding="utf-8"))["stages"]["arm"]["matrix"]["arm"]
+A_TRAINING = {"epochs_to_5_percent": 9, "variation_first": 0.02, "variation_last": 0.01, "train_valid_gap": 0.3}
+B_TRAINING = {"epochs_to_5_percent": 5, "variation_first": 0.2, "variation_last": 0.002, "train_valid_gap": 0.4}
+
+
+def width(estimate):
+    assert estimate.low <= estimate.value <= estimate.high
+    return estimate.high - estimate.low
+
+
+def clips(random, level):
+    """Scores of captions around `level`."""
+    scores = {metric: np.clip(level + 0.1 * random.standard_normal(CAPTIONS), 0, 1).tolist() for metric in COLUMNS}
+    return {"ids": [f"clip-{number:03}" for number in range(CAPTIONS)], **scores}
+
+
+def results(levels, seeds=(1, 2, 3)):
+    """What studies/results/ holds: arms by their level, seeds a little apart; swapped clips lie at the floor."""
+    found: dict[str, dict[int, Any]] = {}
+    for arm, level in levels.items():
+        found[arm] = {}
+        for seed in seeds:
+            random = np.random.default_rng([seed, len(arm)])
+            training = {"cka_before": 0.4, "cka_after": 0.7 + 0.01 * seed}
+            training |= A_TRAINING if arm[0] == "a" else B_TRAINING
+            training["variation_last"] += 0.0001 * seed
+            found[arm][seed] = {
+                "arm": arm,
+                "seed": seed,
+                "changes": {},
+                "training": training,
+                "clips": {"own": clips(random, level + 0.01 * (seed - 2)), "other_both": clips(random, 0.2)},
+            }
+    return found
+
+
+@pytest.fixture(scope="module")
+def references():
+    random = np.random.default_rng(0)
+    levels = {"real": 0.95, "codec": 0.9, "reference": 0.8, "floor": 0.2}
+    return {"thresholds": {}, "clips": {name: clips(random, level) for name, level in levels.items()}}
+
+
+@pytest.fixture(scope="module")
+def study(references):
+    return Study(results({"a-mean": 0.7, "b-mean": 0.5, "a-weighted": 0.7}), references, draws=400)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_arm_is_a_file_whose_changes_the_params_take(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    arm = load_arm(name)
+    params = arm_params(arm, 4)
+    assert (params.train_a.seed, params.train_b.seed, params.sample.seed) == (4, 4, 4)
+    assert params.sample.clips_per_caption == 1
+    plain = arm_params(Arm(experiment=arm.experiment, changes={}, unet_updates=False, swaps=[]), 4)
+    assert (params == plain) == (not arm.changes)
+
+
+def test_a_wrong_arm_gets_one_line(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ValueError, match=r"a-meen: no such arm; studies/arms has .*a-mean"):
+        load_arm("a-meen")
+    arm = load_arm("b-mean")
+    with pytest.raises(ValueError, match=r"train_b.widht: unknown key of params.yaml"):
+        arm_params(arm.model_copy(update={"changes": {"train_b.widht": 3}}), 1)
+    with pytest.raises(ValueError, match=r"train_b.fusion: .*mend the arm's changes"):
+        arm_params(arm.model_copy(update={"changes": {"train_b.fusion": "sum"}}), 1)
+
+
+def test_a_mean_has_an_interval_over_captions_and_seeds(references):
+    one = Study(results({"a-mean": 0.7}, seeds=[2]), references).mean("a-mean", "fit")
+    assert one.value == pytest.approx(0.7, abs=0.04)
+    assert width(one) == pytest.approx(2 * 1.96 * 0.1 / CAPTIONS**0.5, rel=0.3)
+    # Three seeds that say the same leave the captions' interval, narrower by the noise of clips alone.
+    apart = results({"a-mean": 0.5})
+    for seed, level in ((1, 0.2), (2, 0.5), (3, 0.8)):
+        apart["a-mean"][seed]["clips"]["own"]["fit"] = [level] * CAPTIONS
+    wide = Study(apart, references).mean("a-mean", "fit")
+    assert wide.value == pytest.approx(0.5)
+    assert width(wide) == pytest.approx(0.6, abs=0.2)
+
+
+def test_arms_are_compared_caption_by_caption_and_seed_by_seed(references):
+    found = results({"a-mean": 0.6, "b-mean": 0.6})
+    random = np.random.default_rng(5)
+    for seed in (1, 2, 3):
+        own = random.random(CAPTIONS)
+        found["a-mean"][seed]["clips"]["own"]["fit"] = own.tolist()
+        found["b-mean"][seed]["clips"]["own"]["fit"] = (own - 0.01).tolist()
+    difference = Study(found, references).difference("a-mean", "b-mean", "fit")
+    assert difference == pytest.approx(Estimate(0.01, 0.01, 0.01), abs=1e-6)
+
+
+def test_what_a_caption_does_not_tell_is_left_out(references):
+    found = results({"a-mean": 0.7})
+    for seed in (1, 2, 3):
+        found["a-mean"][seed]["clips"]["own"]["heard"] = [1.0, *[None] * 20, *[0.0] * (CAPTIONS - 21)]
+    mean = Study(found, references).mean("a-mean", "heard")
+    assert mean.value == pytest.approx(1 / 20)
+
+
+def test_the_share_of_the_way_from_floor_to_reference(study):
+    closed = study.closed("a-mean", "fit")
+    assert closed.value == pytest.approx((0.7 - 0.2) / (0.8 - 0.2), abs=0.07)
+    assert 0 < width(closed) < 0.3
+    assert study.closed("b_best-mean", "fit") is None
+
+
+def test_over_seeds_is_students_interval():
+    assert over_seeds([]) is None
+    assert over_seeds([3.0]) == Estimate(3.0, None, None)
+    assert over_seeds([1.0, 2.0, 3.0]) == pytest.approx(Estimate(2.0, 2 - 2.4841, 2 + 2.4841), abs=1e-3)
+
+
+def test_a_claim_is_decided_by_where_its_interval_lies(study):
+    def verdict(estimate, side="above"):
+        return decide(Claim("", "", lambda _: estimate, side, 0.5), study).verdict
+
+    assert verdict(Estimate(0.7, 0.6, 0.8)) == "supported"
+    assert verdict(Estimate(0.4, 0.3, 0.45)) == "contradicted"
+    assert verdict(Estimate(0.6, 0.4, 0.8)) == "not decided"
+    assert verdict(Estimate(0.7, 0.6, 0.8), "below") == "contradicted"
+    assert verdict(Estimate(0.4, 0.3, 0.45), "below") == "supported"
+    assert verdict(Estimate(0.9, None, None)) == "not decided"
+    assert verdict(None) == "not decided"
+
+
+def test_the_study_decides_what_it_can_and_leaves_the_rest_open(study):
+    verdicts = {claim.words: decide(claim, study).verdict for claim in (*CLAIMS, *CHECKS)}
+    assert len(verdicts) == len(CLAIMS) + len(CHECKS)
+    assert verdicts["B converges in 5 to 6 epochs"] == "supported"
+    assert verdicts["B is better than A"] == "contradicted"
+    assert verdicts["A trains unstably, B stably"] == "supported"
+    assert verdicts["A's validation gap is larger than B's"] == "contradicted"
+    assert verdicts["A's final performance is poor"] == "contradicted"
+    assert verdicts["A: averaging beats weighted fusion"] == "not decided"
+    assert verdicts["A: averaging beats attention"] == "not decided"
+    assert verdicts["A: with text and image of another caption nothing is left above the floor"] != "contradicted"
+
+
+def test_the_page_holds_every_arm_claim_and_word_of_the_description(study):
+    page = study_page(study, "A note.")
+    for words in ("| a-weighted | 3 |", "Rapid convergence", "**contradicted**", "a-mean, other both", "| floor |"):
+        assert words in page
+    for claim in (*CLAIMS, *CHECKS):
+        assert claim.words in page
+    widths = {line.count("|") for line in page.split("## Arms")[1].split("##")[0].splitlines() if line.startswith("|")}
+    assert len(widths) == 1
+
+
+def test_the_command_writes_page_and_numbers_of_what_is_there(tmp_path, monkeypatch, references, capsys):
+    (tmp_path / "studies/results").mkdir(parents=True)
+    shutil.copy(ROOT / "studies/dvc.yaml", tmp_path / "studies/dvc.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIND_AN_AUDIO_TRACKING", "off")
+    arguments = argparse.Namespace(page=True)
+    (tmp_path / "studies/results/references.json").write_text(json.dumps(references), encoding="utf-8")
+    with pytest.raises(ValueError, match="studies/results: no results"):
+        command.main(arguments)
+    for arm, seeds in results({"b-mean": 0.5, "a-mean": 0.7}).items():
+        for seed, result in seeds.items():
+            (tmp_path / f"studies/results/{arm}-{seed}.json").write_text(json.dumps(result), encoding="utf-8")
+    command.main(arguments)
+    numbers = json.loads((tmp_path / "metrics/study.json").read_text(encoding="utf-8"))
+    assert list(numbers["arms"]) == ["a-mean", "b-mean"]
+    assert numbers["arms"]["a-mean"]["seeds"] == 3
+    assert {one["verdict"] for one in numbers["claims"]} == {"supported", "contradicted", "not decided"}
+    assert "| b-mean | 3 |" in (tmp_path / "docs/study.md").read_text(encoding="utf-8")
