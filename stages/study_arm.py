@@ -18,8 +18,7 @@ from stages.formats.files import read_json, write_json
 from stages.judging.clap_scorer import load_scorer
 from stages.judging.networks import load_classifier
 from stages.plumbing.running import run
-from stages.study.arms import arm_params, load_arm
-from stages.study.scores import REFERENCES, RESULTS
+from stages.study.arms import REFERENCES, RESULTS, arm_params, load_arm
 from stages.study.trial import run_arm
 
 

@@ -25,7 +25,8 @@ from stages.judging.clap_scorer import load_scorer
 from stages.judging.networks import load_classifier
 from stages.params.schema import load_params
 from stages.plumbing.running import run
-from stages.study.scores import REFERENCES, caption_scores
+from stages.study.arms import REFERENCES
+from stages.study.trial import caption_scores
 from stages.tracking.dependencies import content_md5
 
 SAMPLES = Path("data/samples")

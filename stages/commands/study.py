@@ -16,12 +16,11 @@ from typing import Any
 
 from stages.evaluation.intervals import Estimate
 from stages.formats.files import read_json, write_json, write_text
-from stages.plumbing.cores import core_count
-from stages.study.arms import ARMS
+from stages.plumbing.cluster import core_count
+from stages.study.arms import ARMS, REFERENCES, RESULTS
 from stages.study.claims import CHECKS, CLAIMS, decide
 from stages.study.estimates import Study
 from stages.study.page import COLUMNS, study_page
-from stages.study.scores import REFERENCES, RESULTS
 from stages.tracking.mlflow_store import (
     flatten,
     log_in_batches,

@@ -12,6 +12,9 @@ from stages.params.schema import Params, load_params
 from stages.params.section import Section
 
 ARMS = Path("studies/arms")
+RESULTS = Path("studies/results")
+REFERENCES = RESULTS / "references.json"
+OWN = "own"  # clips of the captions themselves, not of swapped ones
 Swap = Literal["image", "text", "both"]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.evaluation.intervals import BOUNDS, Estimate
-from stages.study.scores import OWN
+from stages.study.arms import OWN
 
 Array = NDArray[np.float64]
 Results = Mapping[str, Mapping[int, Mapping[str, Any]]]  # arm -> seed -> what study_arm wrote

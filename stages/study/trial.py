@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from stages.corpus.clips import accepted_clips, spread
+from stages.corpus.clips import SEEN_ATTRIBUTES, accepted_clips, spread
 from stages.embedding.embeddings import Embeddings, load_embeddings
 from stages.evaluation.scoring import ClipScores, Scorers, SystemClips, score_clips
 from stages.experiments.denoising import Recipe, train_by_denoising
@@ -22,8 +24,7 @@ from stages.experiments.training_b import train_experiment_b
 from stages.params.schema import Params
 from stages.plumbing.cluster import in_batches
 from stages.plumbing.device import device
-from stages.study.arms import Arm, Swap
-from stages.study.scores import OWN, caption_scores
+from stages.study.arms import OWN, Arm, Swap
 from stages.synthesis.codec import load_codec
 from stages.synthesis.unet import Denoiser, load_denoiser
 from stages.training.determinism import be_deterministic
@@ -131,3 +132,37 @@ def swapped(test: Embeddings, swap: Swap) -> Embeddings:
         text=test.text if swap == "image" else others.text,
         clap_tokens=others.clap_tokens if swap == "both" else test.clap_tokens,
     )
+
+
+def caption_scores(scores: ClipScores) -> dict[str, Any]:
+    """Each caption's mean over its takes: `ids`, and by metric a list in their order, None where it tells nothing.
+
+    Beside the metrics of `score_clips`: `seen` (source and size), `heard` (the other attributes that are measured) and
+    `fit`, the mean of source accuracy and attribute adherence, which the verdicts are of.
+    """
+    values = {name: list(numbers) for name, numbers in scores.values.items()}
+    accuracy = values.get("source_accuracy", [math.nan] * len(scores.rows))
+    adherence = values.get("attribute_adherence", [math.nan] * len(scores.rows))
+    parts = [_by_side(obeyed) for obeyed in scores.obeyed]
+    values["seen"] = [_mean([right, *seen]) for right, (seen, _) in zip(accuracy, parts, strict=True)]
+    values["heard"] = [_mean(heard) for _, heard in parts]
+    values["fit"] = [_mean(pair) for pair in zip(accuracy, adherence, strict=True)]
+    ids = sorted({row["id"] for row in scores.rows})
+    of_id = {item: [index for index, row in enumerate(scores.rows) if row["id"] == item] for item in ids}
+    means = {
+        name: [_mean([numbers[index] for index in of_id[item]]) for item in ids] for name, numbers in values.items()
+    }
+    return {
+        "ids": ids,
+        **{name: [None if one != one else round(one, 4) for one in numbers] for name, numbers in means.items()},
+    }
+
+
+def _by_side(obeyed: Mapping[str, bool]) -> tuple[list[float], list[float]]:
+    seen = [float(value) for name, value in obeyed.items() if name in SEEN_ATTRIBUTES]
+    return seen, [float(value) for name, value in obeyed.items() if name not in SEEN_ATTRIBUTES]
+
+
+def _mean(values: Any) -> float:
+    known = [value for value in values if value == value]
+    return float(np.mean(known)) if known else math.nan
