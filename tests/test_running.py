@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from stages.plumbing.running import run, run_command
+from tests.shell import PATIENCE_SECONDS, wait_until
 
 ROOT = Path(__file__).parent.parent
 STAGES = sorted(path.stem for path in (ROOT / "stages").glob("[a-z]*.py"))
@@ -58,6 +60,48 @@ def test_every_kind_of_refusal_names_the_file_and_the_remedy(capsys, number):
     line = capsys.readouterr().err
     assert line.startswith("error: models/x.safetensors: cannot be written")
     assert "df -h" in line
+
+
+STOPPED = """
+import os, time
+from pathlib import Path
+from stages.formats.files import replacing
+from stages.plumbing import cluster
+from stages.plumbing.running import run_command
+
+def work(number):
+    Path("up-" + str(os.getpid())).touch()
+    time.sleep(600)
+
+def main():
+    cluster.core_count = lambda: {processes}
+    with replacing("x") as temporary:
+        temporary.write_text("half")
+        list(cluster.on_all_cores(work, range(64)))
+
+if __name__ == "__main__":
+    run_command(main)
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stop_from_outside_is_one_line_and_leaves_no_temporary_file(tmp_path, name, code, processes):
+    (tmp_path / "program.py").write_text(STOPPED.format(processes=processes))
+    process = subprocess.Popen(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: len(list(tmp_path.glob("up-*"))) == processes)
+    os.killpg(process.pid, getattr(signal, name))
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == code, errors
+    assert errors == f"error: stopped by {name}; what is done is kept, the same command goes on from there\n"
+    assert list(tmp_path.glob(".*")) == []
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a fault of the program"), AssertionError("ours"), KeyError("x")])

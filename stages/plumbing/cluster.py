@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,8 +38,7 @@ PASSED_ON = ("BIND_AN_AUDIO_", "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "CUBLAS_WORK
 def in_batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Lists of `size` items, the last one shorter."""
     waiting = iter(items)
-    while batch := list(islice(waiting, size)):
-        yield batch
+    return iter(lambda: list(islice(waiting, size)), [])
 
 
 def core_count() -> int:
@@ -57,7 +57,8 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], chunk: i
         yield from map(work, items)
         return
     # Spawned, not forked: a fork copies locks that the threads of torch or of a progress bar may hold.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    # Ctrl-C reaches them too, and ends them without a traceback of each.
+    with ProcessPoolExecutor(processes, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_DFL)) as pool:
         try:
             yield from pool.map(work, items, chunksize=chunk)
         except BrokenProcessPool:
@@ -68,12 +69,9 @@ def on_all_cores(work: Callable[[Item], Result], items: Sequence[Item], chunk: i
 def map_batches(set_up: SetUp[Item, Result], batches: Iterable[list[Item]], gpu: bool = False) -> Iterator[Result]:
     """Yield the result of each batch, in order.
 
-    Args:
-        set_up: loads what the work needs and returns the function for one batch; may travel to other processes.
-        batches: without a cluster, a list goes to all cores, each batch set up anew, an iterator to this process.
-        gpu: whether a worker wants a GPU of its own, where the cluster has any.
-
-    Raises ValueError where the cluster cannot be reached, and what the work itself raises.
+    `set_up` loads what the work needs and returns the function for one batch; it may travel to other processes. Without
+    a cluster a list goes to all cores, each batch set up anew, and an iterator to this process. With `gpu` a worker has
+    a GPU of its own, where there are any. Raises ValueError where no cluster answers, and what the work itself raises.
     """
     if os.environ.get("RAY_ADDRESS"):
         with _connection() as ray:

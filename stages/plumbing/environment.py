@@ -12,8 +12,7 @@ from typing import Any
 
 def cache_folder() -> Path:
     """`BIND_AN_AUDIO_CACHE`, else `.cache/` of the user's repository, also from DVC's temporary folders."""
-    named = os.environ.get("BIND_AN_AUDIO_CACHE")
-    return Path(named) if named else Path(os.environ.get("DVC_ROOT", ".")) / ".cache"
+    return Path(os.environ.get("BIND_AN_AUDIO_CACHE") or Path(os.environ.get("DVC_ROOT", "."), ".cache"))
 
 
 def request_key(request: Mapping[str, Any]) -> str:

@@ -27,8 +27,7 @@ def notes_path() -> Path:
 
 def tell(**note: Any) -> bool:
     """Append a note, JSON values by name; returns whether somebody follows this process."""
-    path = notes_path()
-    if not path.exists():
+    if not (path := notes_path()).exists():
         return False
     with suppress(OSError), open(path, "a", encoding="utf-8") as file:  # a full disk is the stage's trouble, not ours
         file.write(json.dumps(note) + "\n")

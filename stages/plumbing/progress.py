@@ -16,14 +16,11 @@ class _Lines:
     """A log file for tqdm: what it draws over itself with carriage returns becomes a line each."""
 
     def __init__(self, log: TextIO) -> None:
-        self.log = log
+        self.log, self.flush = log, log.flush
 
     def write(self, text: str) -> None:
         if line := text.strip():
             self.log.write(f"{line}\n")
-
-    def flush(self) -> None:
-        self.log.flush()
 
 
 def progress(items: Iterable[Item], description: str, total: int | None = None, initial: int = 0) -> tqdm[Item]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from stages.formats.files import write_fault
@@ -22,8 +23,7 @@ def run(main: Callable[[], None], *words: str) -> None:
     stage = Path(sys.argv[0]).stem
 
     def checked() -> None:
-        unknown = [word for word in sys.argv[1:] if word not in words]
-        if unknown:
+        if unknown := [word for word in sys.argv[1:] if word not in words]:
             known = f"takes {', '.join(words)} alone" if words else "takes no arguments"
             raise ValueError(f"{unknown[0]}: {stage} {known}; values stand in params.yaml")
         keep_freed_memory()
@@ -45,10 +45,21 @@ def run_command(main: Callable[[], None]) -> None:
     """Call `main()`; print a user's mistake or the machine's trouble as one line on stderr and exit with 1.
 
     That is a ValueError, an OSError, or a library's error that says what an OSError would (a full disk). Anything else
-    is a fault of the program and keeps its traceback; `BIND_AN_AUDIO_TRACEBACK=1` shows it of all.
+    is a fault of the program and keeps its traceback; `BIND_AN_AUDIO_TRACEBACK=1` shows it of all. SIGINT and SIGTERM
+    end in one line too, with 130 and 143, and remove temporary files.
     """
+
+    def interrupt(number: int, _frame: object) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    with suppress(ValueError):  # no thread but the first may
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, interrupt)
     try:
         main()
+    except KeyboardInterrupt as stop:
+        print(f"error: stopped by {stop}; what is done is kept, the same command goes on from there", file=sys.stderr)
+        raise SystemExit(128 + signal.Signals[str(stop)]) from None
     except Exception as error:
         line = _one_line(error)
         if line is None or os.environ.get("BIND_AN_AUDIO_TRACEBACK") == "1":
@@ -62,10 +73,8 @@ def _one_line(error: Exception) -> str | None:
         return f"{error.filename}: no such file; has the stage that writes it run (`dvc repro`)?"
     # Many libraries hide a full disk in an error of their own.
     folders = filter(Path.is_dir, (Path.cwd(), cache_folder()))
-    if not isinstance(error, ValueError) and (
-        isinstance(error, PermissionError) or any(write_fault(error, folder) for folder in folders)
-    ):
-        where = getattr(error, "filename", None) or Path.cwd()
+    refused = isinstance(error, PermissionError) or any(write_fault(error, folder) for folder in folders)
+    if refused and not isinstance(error, ValueError):
         remedy = "is the disk full or write-protected? Make room (`df -h`), run again"
-        return f"{where}: cannot be written ({error}); {remedy}"
+        return f"{getattr(error, 'filename', None) or Path.cwd()}: cannot be written ({error}); {remedy}"
     return str(error) or type(error).__name__ if isinstance(error, (ValueError, OSError)) else None
