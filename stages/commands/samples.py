@@ -19,7 +19,7 @@ from stages.formats.shards import open_file
 
 SHOWN = ("real", "experiment_a", "experiment_b", "reference")
 START, END = "<!-- samples: `bind-an-audio samples` writes this table -->", "<!-- samples end -->"
-IMAGE_SIDE = 80  # pixels: as high as a mel picture, a pixel a mel
+IMAGE_SIDE, SHOWN_SIDE = 224, 80  # pixels; shown as high as a mel picture, a pixel a mel
 SAMPLES = Path("data/samples")
 
 
@@ -43,8 +43,8 @@ def main(arguments: argparse.Namespace) -> None:
     clips["real"] = {row["id"]: CORPUS / row["file_name"] for row in rows}
     chosen = of_each_source(rows, arguments.captions)
     with replacing_folder(arguments.out) as folder:
-        for row in chosen:
-            write_sample(folder, row, {name: clips[name][row["id"]] for name in SHOWN})
+        for stem, row in chosen.items():
+            write_sample(folder / stem, row, {name: clips[name][row["id"]] for name in SHOWN})
         size = sum(file.stat().st_size for file in folder.iterdir())
     lines = table(chosen, os.path.relpath(arguments.out, arguments.readme.parent))
     before, rest = readme.split(START)
@@ -60,44 +60,43 @@ def first_takes(system: str) -> dict[str, Path]:
     return {row["id"]: folder / row["file_name"] for row in read_jsonl(folder / "metadata.jsonl") if row["take"] == 0}
 
 
-def of_each_source(rows: list[Row], wanted: int) -> list[Row]:
-    """The first row of each source or pair of sources, single ones first; then others, evenly over all."""
-    firsts: dict[tuple[str, ...], Row] = {}
+def of_each_source(rows: list[Row], wanted: int) -> dict[str, Row]:
+    """The first row of each source or pair of sources, single ones first, named by them; then others by their ids."""
+    firsts: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: len(row["sources"])):
-        firsts.setdefault(tuple(row["sources"]), row)
-    chosen = list(firsts.values())[:wanted]
-    left = [row for row in rows if row not in chosen]
-    return chosen + spread(left, min(wanted - len(chosen), len(left)))
+        firsts.setdefault("-".join(row["sources"]) or row["id"], row)
+    chosen = dict(list(firsts.items())[:wanted])
+    left = [row for row in rows if row not in chosen.values()]
+    return chosen | {row["id"]: row for row in spread(left, min(wanted - len(chosen), len(left)))}
 
 
-def write_sample(folder: Path, row: Row, clips: dict[str, Path]) -> None:
-    """`<id>.webp`, and of each system `<id>_<system>.mp3` with its mel picture as PNG."""
+def write_sample(stem: Path, row: Row, clips: dict[str, Path]) -> None:
+    """`<stem>.webp`, and of each system `<stem>_<system>.mp3` with its mel picture as PNG."""
     import soundfile
     import torch
 
     from stages.report.listening_page import mel_picture
     from stages.synthesis.mel import mel_spectrogram
 
-    open_image(row["image"]).resize((IMAGE_SIDE, IMAGE_SIDE)).save(folder / f"{row['id']}.webp", quality=85)
+    open_image(row["image"]).resize((IMAGE_SIDE, IMAGE_SIDE)).save(stem.with_suffix(".webp"), quality=85)
     for name, path in clips.items():
         with open_file(path) as file:
             waveform, _ = soundfile.read(file, dtype="float32")
-        stem = folder / f"{row['id']}_{name}"
         mp3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.0}
-        soundfile.write(stem.with_suffix(".mp3"), waveform, SAMPLE_RATE, **mp3)
+        soundfile.write(f"{stem}_{name}.mp3", waveform, SAMPLE_RATE, **mp3)
         mel = mel_picture(mel_spectrogram(torch.from_numpy(waveform)[None])[0].numpy())
-        mel.save(stem.with_suffix(".png"), optimize=True)
+        mel.save(f"{stem}_{name}.png", optimize=True)
 
 
-def table(rows: list[Row], folder: str) -> str:
+def table(rows: dict[str, Row], folder: str) -> str:
     """Markdown: the caption with its image, and each system's mel picture as a link to the sound."""
     lines = [
         f"| caption | image | {' | '.join(SYSTEMS[name].name for name in SHOWN)} |",
         f"| --- | --- | {' | '.join('---' for _ in SHOWN)} |",
     ]
-    for row in rows:
-        stem = f"{folder}/{row['id']}"
-        cells = [f"[![hear]({stem}_{name}.png)]({stem}_{name}.mp3)" for name in SHOWN]
+    for stem, row in rows.items():
+        path = f"{folder}/{stem}"
+        cells = [f"[![hear]({path}_{name}.png)]({path}_{name}.mp3)" for name in SHOWN]
         caption = re.sub(r"([\\`*_|\[\]<>])", r"\\\1", row["caption"])
-        lines.append(f"| {caption} | ![]({stem}.webp) | {' | '.join(cells)} |")
+        lines.append(f'| {caption} | <img src="{path}.webp" width="{SHOWN_SIDE}" alt=""> | {" | ".join(cells)} |')
     return "\n".join(lines)
