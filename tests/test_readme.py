@@ -25,7 +25,7 @@ def commands():
 
 @pytest.mark.parametrize("words", [*commands()])
 def test_a_command_of_the_docs_is_understood(words, monkeypatch):
-    called = []
+    called: list[object] = []
     for name in COMMANDS:
         module = importlib.import_module(f"stages.{ROOMS.get(name, 'commands')}.{name.replace('-', '_')}")
         monkeypatch.setattr(module, "main", called.append)
