@@ -195,6 +195,22 @@ def test_bare_nouns_end_with_a_list_that_says_what_to_do(here, capsys):
     assert all("say how it sounds" in row["remedies"][0] for row in listed)
 
 
+def test_videos_and_ten_clips_without_splits_are_told_what_to_do(here):
+    rows = [{key: value for key, value in row.items() if key != "split"} for row in ten_clips()]
+    lay_out_corpus(here / "data/raw/mine", rows)
+    params_for(here, prepare={"valid_share": 0.01})
+    with pytest.raises(ValueError, match=r"0 valid.* later stages need 2 train, 1 valid, 3 test; .* a column `split`"):
+        prepare.main()
+    rows = [{"file_name": f"clip-{number}.wav", **row} for number, row in enumerate(ten_clips())]
+    rows[5]["file_name"] = "clip-5.mp4"
+    (here / "data/raw/mine/clip-5.mp4").write_bytes(b"no sound that soundfile knows")
+    write_table(here / "data/raw/mine", rows)
+    prepare.main()
+    (rejected,) = read_jsonl("data/corpus/rejected.jsonl")
+    assert rejected["reason"] == "unreadable"
+    assert "`ffmpeg -i clip-5.mp4 -vn clip-5.wav`" in rejected["detail"]
+
+
 def test_captions_of_another_language_are_named_as_such(here, capsys):
     rows = ten_clips()
     for row in rows[5:]:

@@ -19,7 +19,17 @@ from stages.corpus.signals import generator
 from stages.params.data import Prepare
 
 AUDIO_ENDINGS = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus"}
-UNREADABLE_ENDINGS = {".m4a", ".mp4", ".webm", ".aac", ".wma", ".raw"}  # listed, so that they are not called missing
+ENCODED_ENDINGS = {
+    ".m4a",
+    ".mp4",
+    ".mov",
+    ".mkv",
+    ".avi",
+    ".webm",
+    ".aac",
+    ".wma",
+}  # what ffmpeg takes the sound out of
+UNREADABLE_ENDINGS = {*ENCODED_ENDINGS, ".raw"}  # listed, so that they are not called missing
 # The words of Hugging Face's datasets; of a `split` column, a folder or a table's name.
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -78,7 +88,7 @@ def check_splits(prepare: Prepare, splits: Iterable[str], rejected: list[Rejecte
         if prepare.corpus != "soundworld":
             remedy = (
                 f"add or mend clips in prepare.folder={prepare.folder}, raise prepare.clips (0: all) or, where splits "
-                "are drawn, prepare.valid_share and prepare.test_share"
+                "are drawn, prepare.valid_share and prepare.test_share; few clips want their split in a column `split`"
             )
         raise ValueError(
             f"prepare.corpus={prepare.corpus}: {found} clips ({reasons}), where later stages need {needed}; {remedy}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from stages.corpus.listing import ENCODED_ENDINGS
 from stages.corpus.signals import Waveform
 from stages.formats.audio import SAMPLE_RATE
 
@@ -53,7 +54,10 @@ def load_clip(path: Path, samples: int) -> Waveform:
         clip = loudest_window(_resampled(path), samples)
     # A `.raw` file tells no rate: soundfile says so with a TypeError.
     except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise UnusableClipError("unreadable", getattr(error, "error_string", type(error).__name__)) from None
+        why = getattr(error, "error_string", type(error).__name__)
+        if path.suffix.lower() in ENCODED_ENDINGS:
+            why = f"{path.suffix} cannot be read; take its sound out: `ffmpeg -i {path.name} -vn {path.stem}.wav`"
+        raise UnusableClipError("unreadable", why) from None
     peak = float(np.max(np.abs(clip)))
     if peak < SILENCE:
         raise UnusableClipError("silent", f"no sample above {SILENCE}")
