@@ -31,6 +31,16 @@ def test_show_prints_a_system_a_line_and_where_to_look(tmp_path, monkeypatch, ca
         "| experiment_b | 0.400 | 1.250 |",
     ]
     assert any(f"sqlite:///{tmp_path}/mlflow.db" in line for line in lines)
+    assert "Model training" in lines[-1]
+
+
+def test_show_works_from_a_folder_of_the_repository(tmp_path, monkeypatch, capsys):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "evaluation.json").write_text('{"real": {"fad": 1.25}}')
+    monkeypatch.chdir(tmp_path / "metrics")
+    main(["show"])
+    assert capsys.readouterr().out.splitlines()[1].split() == ["real", "1.250"]
 
 
 def test_the_console_command_ends_a_users_mistake_in_one_line(tmp_path):

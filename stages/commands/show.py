@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,6 @@ from stages.tracking.revisions import workspace_machines
 EVALUATION = Path("metrics/evaluation.json")
 COMPARISON = Path("metrics/comparison.json")
 LISTENING_PAGE = Path("metrics/listening/index.html")
-# MLflow's own start page is the one for language models.
-MLFLOW_PAGE = "http://127.0.0.1:5000/#/experiments?workflowType=machine_learning"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,19 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Print the table, whether it tells A from B, and where the listening page and MLflow's store are."""
-    rows = cells(read_json(EVALUATION))
+    root = Path(os.path.relpath(repository_root()))
+    rows = cells(read_json(root / EVALUATION))
     if arguments.markdown:
         print(markdown(rows))
         return
     print(table(rows))
     print()
-    if COMPARISON.exists():
-        print("\n".join(verdict(read_json(COMPARISON))))
+    if (root / COMPARISON).exists():
+        print("\n".join(verdict(read_json(root / COMPARISON))))
     print(machine_sentence(workspace_machines()))
-    missing = "" if LISTENING_PAGE.exists() else " (not here yet: `dvc repro` writes it)"
-    print(f"Listening page: {LISTENING_PAGE}{missing}")
+    missing = "" if (root / LISTENING_PAGE).exists() else " (not here yet: `dvc repro` writes it)"
+    print(f"Listening page: {root / LISTENING_PAGE}{missing}")
     store = tracking_uri(repository_root())
-    print(f"MLflow's store: {store}\nLook at it: mlflow ui --backend-store-uri {store}, then open {MLFLOW_PAGE}")
+    print(f"MLflow's store: {store}")
+    print(f"Look at it: mlflow ui --backend-store-uri {store}, and switch from GenAI to Model training at the top left")
 
 
 def verdict(comparison: Mapping[str, Any]) -> list[str]:
