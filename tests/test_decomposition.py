@@ -148,6 +148,7 @@ def test_nothing_is_added_that_the_caption_says_or_denies(caption, visual_part, 
         ("A young cat hisses and growls at another cat", "a young cat, another cat", "hisses and growls"),
         ("A very loud engine with a whistle idles and revs", "an engine with a whistle", "very loud idles and revs"),
         ("Water is running from a faucet and draining", "water from a faucet", "is running and draining"),
+        ("A man, a dog and loud wind blowing into a microphone", "a man, a dog, a microphone", "loud wind blowing"),
         ("Deep thunder rumbles over the mountains", "over the mountains", "deep thunder rumbles"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.language.tagging import ADJECTIVES, DETERMINERS, NOUNS, VERBS, Token, neighbours, tag
+from stages.language.tagging import ADJECTIVES, DETERMINERS, NOTHING, NOUNS, VERBS, Token, neighbours, tag
 
 JOINING = frozenset({"preposition", "conjunction", "order"})
 HEARD_KINDS = frozenset({"heard_noun", "heard_adjective", "sound", "action", "adverb", "particle", "setting"})
@@ -177,6 +177,9 @@ def _preposition_side(tokens: list[Token], index: int) -> tuple[str | None, str 
         return (side, None) if before >= 0 and tokens[before].side == side else (None, None)
     if text == "over" and before >= 0 and tokens[before].kind == "sound":
         return None, None if "heard" in own else side  # "Speaks over music": two sounds at once, and perhaps a place.
+    owner = next((token for token in reversed(tokens[: before + 1]) if token.kind in NOUNS), NOTHING)
+    if owner.side == "heard" and (text in PATH or (text == "on" and owner.kind == "either_noun")):
+        return None, None if text == "from" else side  # "A dog barks as wind blows into a microphone".
     verb = before
     while verb > 0 and tokens[verb].kind in ("adverb", "particle"):
         verb -= 1
