@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stages.commands.main import main
+import pytest
+
+from stages.commands.main import from_root, main
 
 
 def test_show_prints_a_system_a_line_and_where_to_look(tmp_path, monkeypatch, capsys):
@@ -68,3 +70,14 @@ def test_help_starts_without_heavy_packages():
     )
     assert done.returncode == 0, done.stderr
     assert "generate" in done.stdout
+
+
+def test_a_command_in_a_subfolder_names_the_way_to_the_root(tmp_path, monkeypatch):
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / "notes").mkdir()
+    monkeypatch.chdir(tmp_path / "notes")
+    with pytest.raises(ValueError, match=rf"metrics/evaluation\.json: no such file here; .*`cd {tmp_path}`"):
+        from_root(["show"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        from_root(["show"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
 from stages.plumbing.running import run_command
@@ -34,7 +35,19 @@ ROOMS = {
 
 def entry() -> None:
     """Run the command that the command line names."""
-    run_command(lambda: main(sys.argv[1:]))
+    run_command(lambda: from_root(sys.argv[1:]))
+
+
+def from_root(words: list[str]) -> None:
+    """`main`, whose complaint of a file that is not there names the way to the repository's root where that is it."""
+    try:
+        main(words)
+    except FileNotFoundError as error:
+        from stages.tracking.mlflow_store import repository_root
+
+        if (root := repository_root()) == Path.cwd():
+            raise
+        raise ValueError(f"{error.filename}: no such file here; run from the repository's root: `cd {root}`") from None
 
 
 def main(words: list[str]) -> None:
