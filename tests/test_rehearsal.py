@@ -14,10 +14,21 @@ import yaml
 from safetensors.torch import load_file
 
 from stages.full_size.rehearse import ROOT, main, prepare_folder, rehearse, run_once
+from stages.params.schema import load_params
 from stages.towers.roberta import RobertaTower
 from tests.test_laion_clap import CONFIG, checkpoint, write_laion_clap, write_tokenizer
 from tests.test_published import published  # noqa: F401 - a fixture
 from tests.test_towers import published_imagebind
+
+
+def test_the_rehearsals_params_are_ones_that_the_stages_take(tmp_path):
+    """A key that trainings gained was missing, which only the rehearsal itself would have said."""
+    prepare_folder(tmp_path / "rehearsal")
+    params = load_params(tmp_path / "rehearsal/params.yaml")
+    full = load_params(ROOT / "presets/full.yaml")
+    assert params.judges.classifier_training.updates == 2
+    assert params.judges.classifier_training.learning_rate == full.judges.classifier_training.learning_rate
+    assert params.train_b.width == full.train_b.width
 
 
 @pytest.mark.slow

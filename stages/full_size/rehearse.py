@@ -40,10 +40,10 @@ STAND_INS: dict[str, dict[str, Any]] = {
     "images": {"backend": "pictograms"},
     "quality": {"max_reject_rate": 1.0},
     "encoders": {"weights": "weights"},
-    "judges": {"weights": "weights", "classifier_training": {"updates": 2, "batch_size": 4, "learning_rate": 1e-3}},
+    "judges": {"weights": "weights", "classifier_training": {"updates": 2, "batch_size": 4}},
     "codec": {"weights": "weights"},
     "backbone": {"weights": "weights"},
-    "train_a": {"stage_1": {"epochs": 1, "learning_rate": 1e-4}, "stage_2": {"epochs": 1, "learning_rate": 1e-5}},
+    "train_a": {"stage_1": {"epochs": 1}, "stage_2": {"epochs": 1}},
     "train_b": {"epochs": 1},
 }
 
@@ -74,13 +74,19 @@ def prepare_folder(folder: Path, **changes: dict[str, Any]) -> None:
     import yaml
 
     params = yaml.safe_load((ROOT / "presets/full.yaml").read_text(encoding="utf-8"))
-    for section, values in [*STAND_INS.items(), *changes.items()]:
-        params[section] |= values
+    params = merged(merged(params, STAND_INS), changes)
     folder.mkdir(parents=True)
     (folder / "data/raw/none").mkdir(parents=True)
     write_text(folder / "params.yaml", yaml.safe_dump(params, sort_keys=False))
     shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
     write_json(folder / MEASURED, [])
+
+
+def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`values` with some of them changed, in the sections below too."""
+    return values | {
+        key: merged(values[key], change) if isinstance(change, dict) else change for key, change in changes.items()
+    }
 
 
 def rehearse(folder: Path) -> list[StageCost]:
