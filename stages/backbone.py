@@ -3,7 +3,7 @@
 Command: `python -m stages.backbone`
 Reads:   data/quality/accepted.jsonl, data/corpus/, models/encoders/, models/codec/
 Writes:  models/backbone/, metrics/backbone.json
-Runtime: about 6 minutes for 3,000 updates on 2 cores.
+Runtime: about 6 minutes for 2,400 updates on 2 cores.
 
 Noise prediction with a squared error, weighted by timestep as `backbone.loss_weighting` says; a share of the captions
 is dropped to "" for classifier-free guidance.

@@ -3,7 +3,7 @@
 Command: `python -m stages.codec`
 Reads:   data/quality/accepted.jsonl, data/corpus/
 Writes:  models/codec/, metrics/codec.json
-Runtime: about 5 minutes for 2,560 training clips on 2 cores.
+Runtime: about 4 minutes for 2,560 training clips on 2 cores.
 
 The VAE learns by mel error and a small KL term. BigVGAN learns without discriminators, by errors of mels and spectra;
 half of its batches hold mels as the VAE decodes them, which is what it will be given.

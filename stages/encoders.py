@@ -3,7 +3,7 @@
 Command: `python -m stages.encoders`
 Reads:   data/quality/accepted.jsonl, data/corpus/, data/images/
 Writes:  models/encoders/, metrics/encoders.json, metrics/probes.tsv
-Runtime: about 3 minutes for 2,560 training clips on 2 cores.
+Runtime: about 2 minutes for 2,560 training clips on 2 cores.
 
 ImageBind's text tower learns captions, visual parts and text parts: by caption-image and visual part-image pairs,
 by text-audio pairs, and by pairs of a caption and its text part, with negatives that differ in one heard attribute.

@@ -4,7 +4,7 @@ Command: `python -m stages.sample_b`
 Reads:   data/embeddings/test.safetensors, data/quality/accepted.jsonl, models/codec/, models/backbone/,
          models/experiment_b/
 Writes:  data/samples/b/<system>/ (FLAC + metadata.jsonl)
-Runtime: about 1 minute for 100 captions, 3 takes and 12 steps on 2 cores.
+Runtime: about half a minute for 100 captions, 3 takes and 12 steps on 2 cores.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Command: `python -m stages.sample_references`
 Reads:   data/embeddings/test.safetensors, data/quality/accepted.jsonl, models/codec/, models/backbone/
 Writes:  data/samples/references/<system>/ (FLAC + metadata.jsonl)
-Runtime: about 1 minute for 100 captions, 3 takes and 12 steps on 2 cores.
+Runtime: about half a minute for 100 captions, 3 takes and 12 steps on 2 cores.
 
 `codec` is the codec's round trip (ceiling), `reference` the backbone under the true CLAP features, `floor` the context
 of "" at guidance 1.
