@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -126,6 +127,18 @@ def test_stages_meet_under_one_parent_unless_experiment_or_params_differ(folder,
     (folder / "params.yaml").write_text(re.sub(r"(?m)^  epochs: .*$", "  epochs: 13", text))
     log()
     assert len(runs(folder, "pipeline")[1]) == 3
+
+
+def test_a_run_whose_process_went_without_a_word_is_marked_by_the_next_stage(folder):
+    log()
+    client, (run,) = runs(folder, "stage")
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for process, expected in ((os.getppid(), "RUNNING"), (ended.pid, "KILLED")):
+        client.update_run(run.info.run_id, status="RUNNING")
+        client.set_tag(run.info.run_id, "process", f"{socket.gethostname()} {process}")
+        log()
+        assert client.get_run(run.info.run_id).info.status == expected
 
 
 def test_temporary_folders_log_into_the_users_repository(folder, tmp_path_factory, monkeypatch):

@@ -40,6 +40,7 @@ from stages.tracking.mlflow_store import (
     numbers,
     reason,
     repository_root,
+    search_all,
     strings,
     tracking_client,
 )
@@ -106,6 +107,9 @@ class StageRun:
         self.stage, self.logged = stage, set[tuple[str, int]]()  # metric and step
         self.experiment_id = mlflow_experiment(client, STAGES_EXPERIMENT, repository_root())
         self.parent_id = _parent(client, self.experiment_id, origin, here)
+        for run in search_all(client, self.experiment_id, "tags.kind = 'stage' and attributes.status = 'RUNNING'"):
+            if not _is_alive(run):  # a power cut, say, left nobody to mark it
+                client.set_terminated(run.info.run_id, "KILLED")
         try:
             began = psutil.Process(process).create_time()
         except psutil.NoSuchProcess:
