@@ -12,10 +12,11 @@ from dvc.repo import Repo
 from stages.commands.deps import CHANGE_NO_OUTPUT, NO_DATA
 
 ROOT = Path(__file__).parent.parent
-# What people run, and the pages of two commands.
+# What people run, and the pages of three commands.
 NO_STAGE_IMPORTS = (
     *("stages/commands/", "stages/full_size/", "stages/inference/"),
     *("stages/report/contact_sheet.", "stages/report/dvc_plots."),
+    *("stages/study/estimates.", "stages/study/claims.", "stages/study/page."),
 )
 
 
@@ -24,7 +25,8 @@ def stages(tmp_path_factory):
     """The code in a DVC repository of its own, with the hashes of all stages' code taken: stage -> dependencies."""
     folder = tmp_path_factory.mktemp("hashes")
     shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "params.yaml"):
+    (folder / "studies").mkdir()
+    for name in ("dvc.yaml", "params.yaml", "studies/dvc.yaml"):
         shutil.copy(ROOT / name, folder / name)
     with Repo.init(str(folder), no_scm=True) as repository:
         found = {

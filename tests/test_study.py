@@ -17,7 +17,7 @@ from stages.evaluation.intervals import Estimate
 from stages.study.arms import Arm, arm_params, load_arm
 from stages.study.claims import CHECKS, CLAIMS, Claim, decide
 from stages.study.estimates import Study, over_seeds
-from stages.study.page import COLUMNS, study_page
+from stages.study.page import COLUMNS, shown, study_page
 
 ROOT = Path(__file__).parent.parent
 CAPTIONS = 40
@@ -128,6 +128,14 @@ def test_the_share_of_the_way_from_floor_to_reference(study):
     assert closed.value == pytest.approx((0.7 - 0.2) / (0.8 - 0.2), abs=0.07)
     assert 0 < width(closed) < 0.3
     assert study.closed("b_best-mean", "fit") is None
+
+
+def test_small_figures_are_shown_with_more_digits():
+    assert shown(Estimate(0.64, 0.55, 0.721)) == "0.64 (0.55 to 0.72)"
+    assert shown(Estimate(0.0057, 0.0041, 0.0073)) == "0.0057 (0.0041 to 0.0073)"
+    assert shown(Estimate(12.0, None, None)) == "12.00"
+    assert shown(Estimate(0.0, 0.0, 0.0)) == "0.00 (0.00 to 0.00)"
+    assert shown(None) == "–"
 
 
 def test_over_seeds_is_students_interval():

@@ -80,7 +80,7 @@ def claims_table(study: Study, claims: Sequence[Claim]) -> str:
         one = decide(claim, study)
         line = f"{claim.side} {claim.line:g}"
         rows.append([claim.words, f"**{one.verdict}**", claim.figure, shown(one.estimate), line])
-    return table(["claim", "verdict", "figure", "measured", "supported"], rows)
+    return table(["claim", "verdict", "figure", "measured", "supported if"], rows)
 
 
 def convergence_table(study: Study) -> str:
@@ -109,12 +109,13 @@ def mismatch_table(study: Study) -> str:
 
 
 def shown(estimate: Estimate | None) -> str:
-    """`0.64 (0.55 to 0.72)`; a dash where there is none."""
+    """`0.64 (0.55 to 0.72)`, with more digits where all are small; a dash where there is none."""
     if estimate is None:
         return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3g}"
-    return f"{estimate.value:.2f} ({estimate.low:.2f} to {estimate.high:.2f})"
+    known = [number for number in estimate if number is not None]
+    digits = 2 if max(map(abs, known)) >= 0.1 or not any(known) else 4
+    value, *ends = (f"{number:.{digits}f}" for number in known)
+    return f"{value} ({' to '.join(ends)})" if ends else value
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
