@@ -12,10 +12,11 @@ from dvc.repo import Repo
 from stages.commands.deps import CHANGE_NO_OUTPUT, NO_DATA
 
 ROOT = Path(__file__).parent.parent
-# What people run, and the pages of three commands.
+# What people run, and the pages of four commands.
 NO_STAGE_IMPORTS = (
     *("stages/commands/", "stages/full_size/", "stages/inference/"),
     *("stages/report/contact_sheet.", "stages/report/dvc_plots."),
+    *("stages/report/cards.", "stages/report/model_card.", "stages/report/dataset_card."),
     *("stages/study/estimates.", "stages/study/claims.", "stages/study/page."),
 )
 
