@@ -15,7 +15,7 @@ from stages.study.estimates import Study
 Verdict = Literal["supported", "contradicted", "not decided"]
 HALF, MOST = 0.5, 0.7
 EPOCHS = 6.5
-FLOOR = 0.1  # two sets of 100 clips without a caption differ by less
+FLOOR = 0.05
 
 
 class Claim(NamedTuple):
