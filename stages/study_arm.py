@@ -25,15 +25,20 @@ from stages.study.trial import run_arm
 def main() -> None:
     """Train, sample, score."""
     if len(sys.argv) != 3 or not sys.argv[2].isdigit():
-        raise ValueError("give an arm and a seed: python -m stages.study_arm a-mean 1")
+        given = " ".join(sys.argv[1:]) or "nothing"
+        raise ValueError(f"{given}: study_arm takes an arm and a seed, as in `python -m stages.study_arm a-mean 1`")
     name, seed = sys.argv[1], int(sys.argv[2])
     arm = load_arm(name)
     params = arm_params(arm, seed)
     classifier, sources = load_classifier() or (None, [])
-    scorers = Scorers(load_scorer(), classifier, sources, read_json(REFERENCES)["thresholds"])
+    references = read_json(REFERENCES)
+    scorers = Scorers(load_scorer(), classifier, sources, references["thresholds"])
     with TemporaryDirectory() as work:
         result = run_arm(arm, params, scorers, Path(work))
-    write_json(RESULTS / f"{name}-{seed}.json", {"arm": name, "seed": seed, **arm.model_dump(), **result})
+    write_json(
+        RESULTS / f"{name}-{seed}.json",
+        {"arm": name, "seed": seed, "instrument": references["instrument"], **arm.model_dump(), **result},
+    )
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def results(levels, seeds=(1, 2, 3)):
             found[arm][seed] = {
                 "arm": arm,
                 "seed": seed,
+                "instrument": "today",
                 "changes": {},
                 "training": training,
                 "clips": {"own": clips(random, level + 0.01 * (seed - 2)), "other_both": clips(random, 0.2)},
@@ -61,7 +62,11 @@ def results(levels, seeds=(1, 2, 3)):
 def references():
     random = np.random.default_rng(0)
     levels = {"real": 0.95, "codec": 0.9, "reference": 0.8, "floor": 0.2}
-    return {"thresholds": {}, "clips": {name: clips(random, level) for name, level in levels.items()}}
+    return {
+        "instrument": "today",
+        "thresholds": {},
+        "clips": {name: clips(random, level) for name, level in levels.items()},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +100,13 @@ def test_a_mean_has_an_interval_over_captions_and_seeds(references):
     one = Study(results({"a-mean": 0.7}, seeds=[2]), references).mean("a-mean", "fit")
     assert one.value == pytest.approx(0.7, abs=0.04)
     assert width(one) == pytest.approx(2 * 1.96 * 0.1 / CAPTIONS**0.5, rel=0.3)
-    # Three seeds that say the same leave the captions' interval, narrower by the noise of clips alone.
     apart = results({"a-mean": 0.5})
     for seed, level in ((1, 0.2), (2, 0.5), (3, 0.8)):
         apart["a-mean"][seed]["clips"]["own"]["fit"] = [level] * CAPTIONS
     wide = Study(apart, references).mean("a-mean", "fit")
     assert wide.value == pytest.approx(0.5)
-    assert width(wide) == pytest.approx(0.6, abs=0.2)
+    # Three numbers 0.3 apart: Student's interval is 2 x 4.30 x 0.3 / sqrt(3) wide.
+    assert width(wide) == pytest.approx(1.5, abs=0.2)
 
 
 def test_arms_are_compared_caption_by_caption_and_seed_by_seed(references):
@@ -146,7 +151,7 @@ def test_over_seeds_is_students_interval():
 
 def test_a_claim_is_decided_by_where_its_interval_lies(study):
     def verdict(estimate, side="above"):
-        return decide(Claim("", "", lambda _: estimate, side, 0.5), study).verdict
+        return decide(Claim("", "", lambda _: estimate, side, 0.5, ()), study).verdict
 
     assert verdict(Estimate(0.7, 0.6, 0.8)) == "supported"
     assert verdict(Estimate(0.4, 0.3, 0.45)) == "contradicted"
@@ -192,9 +197,12 @@ def test_the_command_writes_page_and_numbers_of_what_is_there(tmp_path, monkeypa
     for arm, seeds in results({"b-mean": 0.5, "a-mean": 0.7}).items():
         for seed, result in seeds.items():
             (tmp_path / f"studies/results/{arm}-{seed}.json").write_text(json.dumps(result), encoding="utf-8")
+    other = tmp_path / "studies/results/a-mean-3.json"
+    other.write_text(other.read_text(encoding="utf-8").replace("today", "yesterday"), encoding="utf-8")
     command.main(arguments)
+    assert "left out, of other code, params or networks: a-mean-3.json" in capsys.readouterr().out
     numbers = json.loads((tmp_path / "metrics/study.json").read_text(encoding="utf-8"))
     assert list(numbers["arms"]) == ["a-mean", "b-mean"]
-    assert numbers["arms"]["a-mean"]["seeds"] == 3
+    assert numbers["arms"]["a-mean"]["seeds"] == 2
     assert {one["verdict"] for one in numbers["claims"]} == {"supported", "contradicted", "not decided"}
     assert "| b-mean | 3 |" in (tmp_path / "docs/study.md").read_text(encoding="utf-8")

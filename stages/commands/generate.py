@@ -82,6 +82,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     run = Run(preset=arguments.preset)
     jobs = list(wanted_prompts(arguments, run) if arguments.prompts else wanted_clips(arguments, run, earlier))
+    if arguments.like and arguments.like.resolve() in [job.path.resolve() for job in jobs]:
+        raise ValueError(f"--out {arguments.out}: is the clip that --like names; give another name")
     experiment = arguments.experiment or (earlier or {}).get("experiment")
     if experiment is None:
         experiment, why = run.better()
@@ -151,6 +153,8 @@ def wanted_prompts(arguments: argparse.Namespace, run: Run) -> Iterator[Wanted]:
             choices = {key: getattr(arguments, key) if row.get(key) is None else row[key] for key in CHOICES}
             if wrong := [key for key, value in choices.items() if not isinstance(value, (int, float, type(None)))]:
                 raise ValueError(f"{wrong[0]}: give a number")
+            if wrong := [key for key in ("text", "image") if not isinstance(row.get(key), (str, type(None)))]:
+                raise ValueError(f"{wrong[0]}: give a text in quotation marks")
             image = None if row.get("image") is None else arguments.prompts.parent / row["image"]
             request = run.request(row.get("text"), image, **choices)
             seeds = arguments.seed or [0] if row.get("seed") is None else [row["seed"]]

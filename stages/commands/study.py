@@ -50,7 +50,9 @@ def main(arguments: argparse.Namespace) -> None:
     if not arguments.page:
         run_arms(arguments.arms or arms_in_order(), arguments.seeds, arguments.jobs)
     study = read_study()
-    write_text(PAGE, study_page(study, f"Made of {sum(map(len, study.results.values()))} trainings."))
+    trainings = sum(map(len, study.results.values()))
+    note = f"Made of {trainings} trainings, on references {study.references['instrument'][:7]}."
+    write_text(PAGE, study_page(study, note))
     write_json(NUMBERS, study_numbers(study))
     if os.environ.get("BIND_AN_AUDIO_TRACKING", "").lower() != "off":
         log_study(study)
@@ -71,7 +73,8 @@ def run_arms(arms: Sequence[str], seeds: Sequence[int], jobs: int) -> None:
     Raises ValueError where a stage fails.
     """
     wanted = [f"{PIPELINE}:arm@{arm}-{seed}" for seed in seeds for arm in arms]
-    _repro([f"{PIPELINE}:references"]).wait()
+    if _repro([f"{PIPELINE}:references"]).wait():
+        raise ValueError("the study's references failed, see above; run the study again")
     lanes = [_repro(lane) for lane in (wanted[start::jobs] for start in range(jobs)) if lane]
     for lane in lanes:
         lane.wait()
@@ -86,18 +89,22 @@ def _repro(targets: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def read_study() -> Study:
-    """All results of studies/results/, arms in the order of studies/dvc.yaml.
+    """All results of studies/results/ that were made with today's references, arms in the order of studies/dvc.yaml.
 
     Raises ValueError where there is none.
     """
-    found = [read_json(path) for path in sorted(RESULTS.glob("*.json")) if path != REFERENCES]
+    references = read_json(REFERENCES)
+    every = {path: read_json(path) for path in sorted(RESULTS.glob("*.json")) if path != REFERENCES}
+    found = [one for one in every.values() if one.get("instrument") == references["instrument"]]
+    if left_out := [path.name for path, one in every.items() if one not in found]:
+        print(f"left out, of other code, params or networks: {', '.join(left_out)}")
     results: dict[str, dict[int, Any]] = {}
     for arm in arms_in_order():
         if seeds := {one["seed"]: one for one in found if one["arm"] == arm}:
             results[arm] = dict(sorted(seeds.items()))
     if not results:
         raise ValueError(f"{RESULTS}: no results; `make study` runs the study")
-    return Study(results, read_json(REFERENCES))
+    return Study(results, references)
 
 
 def study_numbers(study: Study) -> dict[str, Any]:

@@ -166,15 +166,20 @@ class Generator:
             if request.text is None:
                 raise ValueError("--experiment reference: reads a text alone; give --text")
             return self._clap.token_features(self._tokenizer([request.text]))
-        embedded = []
+        text = image = None
         if request.text is not None:
             # As `embed` gave it to ImageBind in training: captions as they stand, text parts processed.
             as_it_stands = self.run.params.embed.text == "caption"
             tokens = ib.tokenize([request.text if as_it_stands else process_text(request.text)])
-            embedded.append(ib.embed_texts(self._imagebind, tokens).cpu())
+            text = ib.embed_texts(self._imagebind, tokens).cpu()
         if request.pixels is not None:
-            embedded.append(ib.embed_images(self._imagebind, request.pixels[None]).cpu())
-        context: Tensor = self._contexts[experiment](embedded[0], embedded[-1])
+            image = ib.embed_images(self._imagebind, request.pixels[None]).cpu()
+        given = text if text is not None else image
+        assert given is not None
+        missing = torch.zeros_like(given)
+        context: Tensor = self._contexts[experiment](
+            missing if text is None else text, missing if image is None else image
+        )
         return context
 
     def record(self, request: Request, seed: int, experiment: str | None = None) -> Record:

@@ -42,13 +42,15 @@ def followed(stage: str) -> Iterator[None]:
     """
     path, follower = notes_path(), None
     if Path("dvc.yaml").exists() and os.environ.get("BIND_AN_AUDIO_TRACKING", "").lower() != "off":
-        with suppress(OSError):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("")
             words = [sys.executable, "-m", "stages.tracking.follower", stage, str(path.resolve()), str(os.getpid())]
             # In a session of its own: what kills the stage must leave somebody to say so.
             out, errors = subprocess.DEVNULL, subprocess.PIPE
             follower = subprocess.Popen(words, stdout=out, stderr=errors, start_new_session=True)  # noqa: S603
+        except OSError:
+            path.unlink(missing_ok=True)  # else `tell` believes that somebody reads
     try:
         yield
     except BaseException as error:

@@ -34,9 +34,8 @@ def run(main: Callable[[], None], *words: str) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep a large tensor's pages for the next one; fetching them zeroed is half of BigVGAN's time."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
+    """Let glibc keep a freed tensor's pages: fetching them anew took a tenth of an update, half of BigVGAN's time."""
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         mallopt(-3, 256 * 2**20)  # M_MMAP_THRESHOLD of mallopt(3)
         mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
 
@@ -45,8 +44,7 @@ def run_command(main: Callable[[], None]) -> None:
     """Call `main()`; print a user's mistake or the machine's trouble as one line on stderr and exit with 1.
 
     That is a ValueError, an OSError, or a library's error that says what an OSError would (a full disk). Anything else
-    is a fault of the program and keeps its traceback; `BIND_AN_AUDIO_TRACEBACK=1` shows it of all. SIGINT and SIGTERM
-    end in one line too, with 130 and 143, and remove temporary files.
+    keeps its traceback, with `BIND_AN_AUDIO_TRACEBACK=1` all do. SIGINT and SIGTERM end in 130 and 143, files removed.
     """
 
     def interrupt(number: int, _frame: object) -> None:
@@ -59,7 +57,7 @@ def run_command(main: Callable[[], None]) -> None:
         main()
     except KeyboardInterrupt as stop:
         print(f"error: stopped by {stop}; what is done is kept, the same command goes on from there", file=sys.stderr)
-        raise SystemExit(128 + signal.Signals[str(stop)]) from None
+        raise SystemExit(128 + getattr(signal, str(stop), signal.SIGINT)) from None
     except Exception as error:
         line = _one_line(error)
         if line is None or os.environ.get("BIND_AN_AUDIO_TRACEBACK") == "1":

@@ -45,8 +45,11 @@ class Study:
         """Means `[draws]` over drawn captions and drawn seeds.
 
         Captions are drawn anew, as in `evaluation.intervals`. So are seeds, whose few means are moved from their own
-        mean by sqrt(S / (S - 1)): a bootstrap of S numbers spreads too little by that.
+        mean by sqrt(S / (S - 1)), since a bootstrap of S numbers spreads too little by that, and by Student's quantile
+        over the normal one, since so few numbers say little of how far seeds spread.
         """
+        from scipy.stats import norm, t
+
         known = np.isfinite(values)
         filled = np.where(known, values, 0.0)
         pairs = zip(filled, known, strict=True)
@@ -56,7 +59,8 @@ class Study:
         if count == 1:
             return np.asarray(per_seed[0])
         chosen = (self.places[:, :count] * count).astype(int)
-        moved = (means[chosen].mean(axis=1) - means.mean()) * np.sqrt(count / (count - 1))
+        wider = np.sqrt(count / (count - 1)) * t.ppf(0.975, count - 1) / norm.ppf(0.975)
+        moved = (means[chosen].mean(axis=1) - means.mean()) * wider
         return np.asarray(per_seed.mean(axis=0) + moved)
 
     def mean(self, arm: str, metric: str, clips: str = OWN) -> Estimate:

@@ -37,7 +37,7 @@ that clips start from, one clip a test caption. Intervals (95 %) are over captio
 source accuracy and attribute adherence; `seen` is source and size, `heard` the other attributes that are measured. \
 Closed is the share of the way from floor to reference, in fit."""
 CLAIMED = """A claim is supported where its whole interval lies on the claimed side of the line, contradicted where it \
-lies on the other."""
+lies on the other. Of one seed the interval is over captions alone: such a verdict may not hold for other trainings."""
 SPACES = """On the validation split, with CLAP's mean tokens: before, the fused embeddings; after, the mean of the \
 context's tokens."""
 
@@ -79,8 +79,9 @@ def claims_table(study: Study, claims: Sequence[Claim]) -> str:
     for claim in claims:
         one = decide(claim, study)
         line = f"{claim.side} {claim.line:g}"
-        rows.append([claim.words, f"**{one.verdict}**", claim.figure, shown(one.estimate), line])
-    return table(["claim", "verdict", "figure", "measured", "supported if"], rows)
+        seeds = len(study.seeds(*(arm for arm in claim.arms if arm not in study.references["clips"])))
+        rows.append([claim.words, f"**{one.verdict}**", claim.figure, shown(one.estimate), line, str(seeds)])
+    return table(["claim", "verdict", "figure", "measured", "supported if", "seeds"], rows)
 
 
 def convergence_table(study: Study) -> str:

@@ -120,7 +120,7 @@ def sample_arm(
         make_clips(system, batch, denoiser.eval(), codec, test, params.sample) for batch in in_batches(takes, BATCH)
     ]
     rows = [by_id[test.ids[index]] for index in chosen]
-    return score_clips(SystemClips(rows, [0] * len(rows), torch.cat(waveforms)), scorers)
+    return score_clips(SystemClips(rows, [0] * len(rows), torch.cat(waveforms).clamp(-1, 1)), scorers)
 
 
 def swapped(test: Embeddings, swap: Swap) -> Embeddings:

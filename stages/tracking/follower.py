@@ -41,7 +41,9 @@ class Follower:
     def read(self) -> None:
         """Take the notes that were added; the last one may be there in part."""
         *lines, self.rest = (self.rest + self.file.read()).split("\n")
-        self.waiting += map(json.loads, lines)
+        for line in lines:
+            with suppress(ValueError):  # a full disk may have cut a note off
+                self.waiting.append(json.loads(line))
 
     def ended(self) -> bool:
         """Whether the stage has told its end, or has ended without a word."""
