@@ -200,7 +200,8 @@ def test_b_is_trained_with_all_treatments_and_the_u_net_stays_as_it_is(tmp_path)
     train, valid = pairs(24), pairs(6, seed=1)
     denoiser = build_denoiser(SMALL_UNET, latent_channels=4, context_dim=6)
     before = {name: weight.clone() for name, weight in denoiser.state_dict().items()}
-    plain = load_params(ROOT / "presets/smoke.yaml").train_b.model_copy(update={"batch_size": 8, "epochs": 2})
+    changes = {"batch_size": 8, "epochs": 2, "linear_path": False}
+    plain = load_params(ROOT / "presets/smoke.yaml").train_b.model_copy(update=changes)
     treatments = {
         "linear_path": True,
         "centre": True,
