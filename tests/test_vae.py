@@ -122,7 +122,7 @@ def test_every_weight_goes_where_diffusers_own_converter_puts_it(channels, layer
     assert (vae.config.layers_per_block, vae.config.latent_channels) == (layers, latent_channels)
 
 
-@pytest.mark.parametrize("frames, at_once", [(624, [1] * 20), (40, [4] * 5), (160, [1] * 20)])
+@pytest.mark.parametrize(("frames", "at_once"), [(624, [1] * 20), (40, [4] * 5), (160, [1] * 20)])
 def test_a_processor_vocodes_as_many_clips_at_once_as_stay_in_its_caches(frames, at_once):
     seen = []
 
