@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from stages.corpus.clips import SEEN_ATTRIBUTES, accepted_clips, spread
 from stages.embedding.embeddings import Embeddings, load_embeddings
 from stages.evaluation.scoring import ClipScores, Scorers, SystemClips, score_clips
-from stages.experiments.denoising import Recipe, train_by_denoising
+from stages.experiments.denoising import Contexts, Recipe, train_by_denoising
 from stages.experiments.experiment_a import ExperimentA
 from stages.experiments.experiment_b import ExperimentB
 from stages.experiments.sampling import BATCH, System, make_clips
@@ -28,8 +28,6 @@ from stages.study.arms import OWN, Arm, Swap
 from stages.synthesis.codec import load_codec
 from stages.synthesis.unet import Denoiser, load_denoiser
 from stages.training.determinism import be_deterministic
-
-Contexts = Callable[[Embeddings], Tensor]
 
 
 def run_arm(arm: Arm, params: Params, scorers: Scorers, work: Path) -> dict[str, Any]:
