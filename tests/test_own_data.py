@@ -58,6 +58,11 @@ def ten_clips() -> list[dict[str, str]]:
     return rows
 
 
+def without_parts(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows as of a corpus whose captions bring no parts of their own."""
+    return [{key: value for key, value in row.items() if key not in BROUGHT} for row in rows]
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -176,10 +181,7 @@ def test_pictures_of_a_corpus_that_has_none_are_refused_before_anything_runs(her
 
 def test_bare_nouns_end_with_a_list_that_says_what_to_do(here, capsys):
     names = ["frog", "sheep", "train", "cow", "pig", "hen", "clock", "church bell", "wave", "chainsaw"]
-    rows = [row | {"caption": f"A {name}."} for row, name in zip(ten_clips(), names, strict=True)]
-    for row in rows:
-        for key in BROUGHT:
-            row.pop(key, None)
+    rows = [row | {"caption": f"A {name}."} for row, name in zip(without_parts(ten_clips()), names, strict=True)]
     lay_out_corpus(here / "data/raw/mine", rows)
     params_for(here)
     prepare.main()
@@ -212,11 +214,8 @@ def test_videos_and_ten_clips_without_splits_are_told_what_to_do(here):
 
 
 def test_captions_of_another_language_are_named_as_such(here, capsys):
-    rows = ten_clips()
-    for row in rows[5:]:
-        row["caption"] = "Ein Hund bellt laut in der Nacht"
-        for key in BROUGHT:
-            row.pop(key, None)
+    english, german = ten_clips()[:5], without_parts(ten_clips()[5:])
+    rows = english + [row | {"caption": "Ein Hund bellt laut in der Nacht"} for row in german]
     lay_out_corpus(here / "data/raw/mine", rows)
     params_for(here)
     prepare.main()
@@ -225,7 +224,7 @@ def test_captions_of_another_language_are_named_as_such(here, capsys):
 
 
 def test_subjects_that_cannot_be_drawn_are_named_and_refused_where_that_is_asked_for(here, capsys):
-    rows = [{key: value for key, value in row.items() if key not in BROUGHT} for row in ten_clips()]
+    rows = without_parts(ten_clips())
     for row in rows[5:8]:
         row |= {"visual_part": "an old zither in a hall", "text_part": "plucked slowly and softly"}
     lay_out_corpus(here / "data/raw/mine", rows)
