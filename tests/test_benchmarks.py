@@ -1,0 +1,42 @@
+"""The benchmarks run at a small size, their outputs agree with the peers', and their figures are kept row by row."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from tests.benchmarks.__main__ import found
+from tests.benchmarks.table import BEGIN, END, NUMBERS, PAGE, Row, record
+from tests.scratch_clone import ROOT
+
+AGREE = 1e-4
+
+
+@pytest.mark.parametrize("name", found())
+def test_outputs_agree_with_the_peers(name):
+    for row in found()[name](True):
+        assert row.ours_s > 0
+        assert row.max_abs_diff is None or row.max_abs_diff < AGREE, row
+
+
+def test_a_row_is_kept_beside_those_that_stand(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / PAGE).write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    record([Row("mel", "fifty clips", 0.5, 2.0, 1e-6, 0.25), Row("steps", "no peer", 3.0)], tmp_path)
+    record([Row("mel", "fifty clips", 0.25, 2.0, 1e-6)], tmp_path)
+    kept = json.loads((tmp_path / NUMBERS).read_text())
+    assert {name: row["ratio"] for name, row in kept.items()} == {"mel": 8.0, "steps": None}
+    assert kept["mel"]["date"]
+    assert kept["mel"]["machine"]
+    page = (tmp_path / PAGE).read_text()
+    assert page.startswith(f"before\n{BEGIN}\n| row |")
+    assert page.endswith(f"{END}\nafter\n")
+    assert "old" not in page
+    assert "| `mel` | fifty clips | 0.25 | 2 | 8 | 1e-06 |  | " in page
+
+
+def test_figures_of_benchmarks_are_no_metrics_of_a_run():
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    assert str(NUMBERS) not in str(pipeline)
