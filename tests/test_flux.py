@@ -281,6 +281,17 @@ def test_an_fp8_transformer_draws_nearly_the_same(workspace):
         assert 0 < np.abs(other - picture).mean() < picture.std()
 
 
+def test_fp8_leaves_no_linear_layer_in_16_bits(tiny_flux):
+    """Those of the norms were left: with 15 GB a full-size transformer was too much for a card of 16."""
+    import torch
+    from diffusers import FluxTransformer2DModel
+
+    transformer = FluxTransformer2DModel.from_pretrained(tiny_flux, subfolder="transformer", dtype=torch.bfloat16)
+    flux.hold_in_fp8(transformer)
+    linear = [module for module in transformer.modules() if isinstance(module, torch.nn.Linear)]
+    assert {parameter.element_size() for module in linear for parameter in module.parameters()} == {1}
+
+
 def test_nf4_without_a_card_gets_one_line(workspace, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     change(workspace, transformer="nf4")

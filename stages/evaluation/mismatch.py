@@ -18,7 +18,7 @@ def mismatch(left: Tensor, right: Tensor) -> dict[str, float]:
     modality_gap: distance of the means of both, each row scaled to length 1 (Liang et al. 2022); where D is E.
     """
     assert len(left) == len(right) > 3, f"{len(left)} and {len(right)} rows"
-    left, right = left.double(), right.double()
+    left, right = left.cpu().double(), right.cpu().double()  # some cards have no doubles
     found = {"cka": _cka(left @ left.T, right @ right.T), "mutual_neighbours": _mutual_neighbours(left, right)}
     if left.shape == right.shape:
         means = [F.normalize(one, dim=-1).mean(dim=0) for one in (left, right)]

@@ -57,4 +57,5 @@ def _found(drawn: int, tied: int, hits: int) -> float:
 
 
 def _normalised(embeddings: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(embeddings.detach().double(), dim=-1)
+    # On the CPU: some cards have no doubles.
+    return torch.nn.functional.normalize(embeddings.detach().cpu().double(), dim=-1)

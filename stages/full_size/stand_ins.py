@@ -52,17 +52,24 @@ BIGVGAN = GeneratorOptions(
 
 def main() -> None:
     """Write the files; ImageBind's sizes are those of params.yaml."""
-    torch.manual_seed(0)
     folder = Path("weights")
-    for name in ("bert-base-uncased", "bigvgan", CHECKPOINT_FOLDER, TOKENIZER_FOLDER):
-        (folder / name).mkdir(parents=True)
-    write_make_an_audio(folder / "maa1_full.ckpt")
-    write_bigvgan(folder / "bigvgan")
-    write_imagebind(folder / "imagebind_huge.pth")
+    write_what_conditions(folder)
+    for name in (CHECKPOINT_FOLDER, TOKENIZER_FOLDER):
+        (folder / name).mkdir()
     # As LAION-CLAP's training leaves it: names of a distributed run, its epoch beside them.
     clap = {f"module.{name}": value for name, value in build_laion_clap(HTSAT_TINY, ROBERTA_BASE).state_dict().items()}
     torch.save({"epoch": 0, "state_dict": clap}, folder / CHECKPOINT_FOLDER / CHECKPOINTS[0])
     write_roberta_tokenizer(folder / TOKENIZER_FOLDER)
+
+
+def write_what_conditions(folder: Path) -> None:
+    """Write what clips are made by: all but LAION-CLAP, which only scores them."""
+    torch.manual_seed(0)
+    for name in ("bert-base-uncased", "bigvgan"):
+        (folder / name).mkdir(parents=True)
+    write_make_an_audio(folder / "maa1_full.ckpt")
+    write_bigvgan(folder / "bigvgan")
+    write_imagebind(folder / "imagebind_huge.pth")
     words = [word for word in word_pieces(["a dog barks three times"]) if word not in SPECIAL_TOKENS]
     words = [*SPECIAL_TOKENS, *words]
     words += [f"[unused{number}]" for number in range(BERT_BASE["vocab_size"] - len(words))]

@@ -83,6 +83,7 @@ class Generator:
         from stages.towers.store import load_clap, load_imagebind
 
         where = device()
+        torch.backends.cudnn.deterministic = True  # on a card some of its algorithms add up in another order each time
         self._clap, self._tokenizer = load_clap(models / "encoders")
         self._imagebind = load_imagebind(models / "encoders").to(where)
         self._codec = load_codec(models / "codec").to(where)

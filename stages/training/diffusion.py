@@ -40,7 +40,8 @@ def random_diffusion_loss(denoiser: Denoiser, latents: Tensor, context: Tensor, 
     """
     count = len(latents)
     timesteps = ((torch.randperm(count) + torch.rand(count)) * TRAINING_STEPS / count).long().to(latents.device)
-    errors = prediction_errors(denoiser, latents, context, torch.randn_like(latents), timesteps)
+    noise = torch.randn(latents.shape).to(latents.device)  # the same on every device
+    errors = prediction_errors(denoiser, latents, context, noise, timesteps)
     if weighting == "plain":
         return errors.mean()
     return (timestep_weights(denoiser.schedule).to(errors.device)[timesteps] * errors).mean()
