@@ -1,4 +1,4 @@
-"""The script for a machine with a card, at small size on the CPU: every step runs, fails alone, and is skipped alone."""
+"""The script for a machine with a card, at small size on the CPU: each step runs, fails alone, is skipped alone."""
 
 from __future__ import annotations
 
