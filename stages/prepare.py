@@ -26,6 +26,7 @@ from stages.corpus.soundworld_plan import Planned, plan
 from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import replacing_folder, write_jsonl
 from stages.formats.shards import write_shard
+from stages.language.text import EXAMPLES, REMEDIES, is_english
 from stages.params.data import Prepare
 from stages.params.schema import load_params
 from stages.plumbing.cluster import on_all_cores
@@ -56,6 +57,10 @@ def main() -> None:
     print(f"{CORPUS}: {', '.join(f'{splits[split]} {split}' for split in (*SPLITS, FOUNDATION))} clips")
     for reason, count in counted(rejected):
         print(f"{CORPUS}/rejected.jsonl: {count} {reason}")
+    foreign = [row["caption"] for row in rows if not is_english(row["caption"])]
+    if foreign:
+        named = ", ".join(f'"{caption}"' for caption in dict.fromkeys(foreign[:EXAMPLES]))
+        print(f"{CORPUS}: {len(foreign)} captions are not English, such as {named}: {REMEDIES['not_english']}")
     counts = {f"{split}_clips": splits[split] for split in (*SPLITS, FOUNDATION)}
     log_stage("prepare", prepare, counts | {f"rejected_{reason}": count for reason, count in counted(rejected)})
 

@@ -219,8 +219,14 @@ def test_captions_of_another_language_are_named_as_such(here, capsys):
     lay_out_corpus(here / "data/raw/mine", rows)
     params_for(here)
     prepare.main()
+    assert (
+        '5 captions are not English, such as "Ein Hund bellt laut in der Nacht": translate' in capsys.readouterr().out
+    )
     decompose.main()
     assert '5 not_english, such as "Ein Hund bellt laut in der Nacht": translate it' in capsys.readouterr().out
+    write_table(here / "data/raw/mine", [row | {"caption": "A dog barks"} for row in rows])
+    prepare.main()
+    assert "English" not in capsys.readouterr().out
 
 
 def test_subjects_that_cannot_be_drawn_are_named_and_refused_where_that_is_asked_for(here, capsys):

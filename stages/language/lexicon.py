@@ -81,6 +81,11 @@ def function_class(word: str) -> str | None:
     return _function_words().get(word)
 
 
+def is_entry(word: str) -> bool:
+    """Whether the lexicon lists a word in this very form."""
+    return word in _lexicon()
+
+
 @cache
 def entries(word: str) -> dict[str, str]:
     """Return the classes of a lower-case word or phrase in any inflection, with what each entails; {} if unknown."""

@@ -2,25 +2,24 @@
 
 Every word of the caption goes to one side or to none: things, people, animals, places, materials and sizes to the
 visual part; sounds, manner, loudness, pace, order and duration to the text part. Where a part has too few words,
-words of the caption that can be both seen and heard change sides, then words are added that the lexicon's definitions
-entail ("a dog" -> "a furry dog", "barks" -> "short sharp barks"). No object is added.
+words of the caption that can be both seen and heard change sides and grammar gives joining words and forms; only then
+words are added that the lexicon's definitions entail ("a dog" -> "a furry dog", "barks" -> "short sharp barks"), one
+to a picture at most. No object is added.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from stages.language.clauses import as_said_alone
 from stages.language.lexicon import bases, function_class, rivals
 from stages.language.sides import JOINING, assign_sides
-from stages.language.tagging import DETERMINERS, NOTHING, NOUNS, VERBS, Token, neighbours
-from stages.language.text import content_lemmas, is_english, lemma, text_problems, words
+from stages.language.tagging import DETERMINERS, NOTHING, NOUNS, Token, neighbours
+from stages.language.text import content_lemmas, is_english, text_problems, words
 
 Side = list[Token]
-# One short syllable (chug, hum, clip-clop), or a last one that is stressed.
-DOUBLING = re.compile(r"(?:\w+-)?[^aeiou]*(?:qu)?[aeiou][^aeiouwxy]|begin|occur|emit|propel|unwrap|unzip")
 
 # What is left out first where a part is too long: the lower, the less an image or a sound would lose without it.
 VISUAL_RANKS = {"article": 0, "determiner": 2, "either_adjective": 3, "preposition": 6, "conjunction": 6}
@@ -64,11 +63,11 @@ def decompose(caption: str, min_words: int, max_words: int, add_words: bool = Tr
         return _failed("nothing_seen")
     if not any(token.content for token in heard):
         return _failed("nothing_heard")
-    seen, heard = _shift(tokens, seen, heard, min_words)
+    seen, heard = _shift(tokens, seen, heard, min_words, max_words)
     taken = content_lemmas(caption)
     said = _said(tokens)
     seen, heard = _shortened(seen, max_words, _visual_rank), _shortened(heard, max_words, _text_rank)
-    heard = _as_said_alone(heard, tokens, min_words)
+    seen, heard = _listed(seen, min_words), as_said_alone(heard, tokens, min_words, max_words)
     added: list[str] = []
     if add_words:
         seen, added = _filled(seen, min_words, max_words, taken, said)
@@ -95,24 +94,39 @@ def _without_shared(tokens: Side, min_words: int) -> tuple[Side, Side]:
             heard = heard_without
         else:
             seen = seen_without
-    return _tidy(seen), _tidy(heard)
+    return _tidy(_named_once(seen, min_words)), _tidy(heard)
 
 
-def _shift(tokens: Side, seen: Side, heard: Side, min_words: int) -> tuple[Side, Side]:
+def _named_once(seen: Side, min_words: int) -> Side:
+    """Leave out a thing that was named before: the second of "a boat motor, water, the boat motor"."""
+    for phrase in sorted({token.phrase for token in seen}):
+        again = [token for token in seen if token.phrase == phrase and token.kind not in JOINING]
+        named = _lemmas([token for token in seen if token.phrase < phrase])
+        new = any(token.kind in DETERMINERS and token.text != "the" for token in again) or not _lemmas(again) <= named
+        rest = _tidy([token for token in seen if token not in again])
+        if not new and _lemmas(again) and _count(rest) >= min_words:
+            seen = rest
+    return seen
+
+
+def _shift(tokens: Side, seen: Side, heard: Side, min_words: int, max_words: int) -> tuple[Side, Side]:
     """Give a short side words of the caption: of the other's surplus, or the preposition that it began with."""
-    for group in sorted({token.group for token in tokens if token.flexible}):
-        if _count(seen) >= min_words:
+    groups = sorted({token.group for token in tokens if token.flexible})
+    for group, alone in [*((group, True) for group in groups), *((group, False) for group in groups)]:
+        if _count(_listed(seen, min_words)) >= min_words:
             break
         moved = [token for token in heard if token.group == group]
         rest = _tidy([token for token in heard if token.group != group])
         candidate = sorted([*seen, *moved], key=lambda token: token.position)
-        enough = _count(rest) >= min_words and any(token.content for token in rest)
-        if moved and enough and not _lemmas(candidate) & _lemmas(rest):
+        left = _count(as_said_alone(rest, tokens, min_words, max_words))
+        enough = left >= min_words and any(token.content for token in rest)
+        suffices = not alone or _count(_listed(candidate, min_words)) >= min_words
+        if moved and enough and suffices and not _lemmas(candidate) & _lemmas(rest):
             seen, heard = _tidy(candidate), rest
     for side, name in ((seen, "seen"), (heard, "heard")):
         for spare in (token for token in tokens if token.spare == name):
             candidate = sorted([*side, spare], key=lambda token: token.position)
-            if _count(side) < min_words and len(_tidy(candidate)) == len(candidate):
+            if _count(_listed(side, min_words)) < min_words and len(_tidy(candidate)) == len(candidate):
                 side[:] = candidate
     return seen, heard
 
@@ -136,7 +150,8 @@ def _dangles(token: Token, before: Token, after: Token) -> bool:
         alone = before is NOTHING and not token.leads
         return after is NOTHING or (not token.spare and (alone or after.kind in JOINING))
     if token.kind in DETERMINERS | {"auxiliary", "stop"}:
-        return after is NOTHING or after.kind in JOINING or (token.kind == "article" and after.kind == "article")
+        joins = after.kind in JOINING and after.text != "of"  # "a couple of"
+        return after is NOTHING or joins or (token.kind == "article" and after.kind == "article")
     return False
 
 
@@ -171,57 +186,13 @@ def _repeats(side: Side, index: int) -> bool:
     return bool(own) and own <= _lemmas(side[:index])
 
 
-def _as_said_alone(heard: Side, tokens: Side, min_words: int) -> Side:
-    """Give a heard part what grammar gives a clause without its subject; it says no more than the caption.
-
-    Behind "while" a verb takes its participle ("talking while clattering"). Where a word is lacking, two sounds of
-    different clauses are joined ("whispers and giggles"), and one takes its progressive form ("is barking loudly").
-    """
-    heard = list(heard)
-    during = False
-    for index, token in enumerate(heard[1:], start=1):
-        before = heard[index - 1]
-        if token.kind in VERBS and before.text in ("while", "as") and token.position > before.position + 1:
-            during, heard[index - 1] = True, replace(before, text="while")
-        during = during and token.kind != "order"
-        if during and token.kind in VERBS and (token.text == lemma(token.text) or token.text.endswith("s")):
-            heard[index] = _in_ing(token)
-    if _count(heard) != min_words - 1 or not heard:
-        return heard
-    verbs = [token for token in heard if token.kind in VERBS]
-    if heard == verbs and len(verbs) == 2 and verbs[1].phrase != verbs[0].phrase:
-        return [verbs[0], replace(verbs[0], text="and", kind="conjunction"), verbs[1]]
-    verb = heard[0]
-    subject = neighbours(tokens, verb.position)[0] if verb.position else NOTHING
-    if verb.kind not in VERBS or subject.side != "seen" or subject.kind not in NOUNS | {"action"} or len(verbs) > 1:
-        return heard
-    several = subject.plural or any(token.text == "and" for token in tokens[: verb.position])
-    if verb.text != lemma(verb.text) and not verb.text.endswith("ing"):
-        if not verb.text.endswith("s"):
-            return heard  # past tense
-        several = False
-    auxiliary = replace(verb, text="are" if several else "is", kind="auxiliary")
-    return [auxiliary, _in_ing(verb), *heard[1:]]
-
-
-def _in_ing(verb: Token) -> Token:
-    """A phrase's first word is its verb: "carries on"."""
-    first, *more = verb.text.split(" ")
-    return replace(verb, text=" ".join([participle(first), *more]))
-
-
-def participle(verb: str) -> str:
-    """The form in -ing of a verb in its base form, third person or that form: barks, whistle, die, chugs."""
-    if verb.endswith("ing") and len(verb) > 5:
-        return verb
-    base = lemma(verb) if verb.endswith("s") else verb
-    if base.endswith("c"):
-        return base + "king"
-    if base.endswith("ie"):
-        return base[:-2] + "ying"
-    if base.endswith("e") and not base.endswith(("ee", "oe", "ye")):
-        return base[:-1] + "ing"
-    return base + (base[-1] if DOUBLING.fullmatch(base) else "") + "ing"
+def _listed(seen: Side, min_words: int) -> Side:
+    """Join two things by "and" instead of a comma where a word is lacking: "wind and men"."""
+    gaps = [index for index in range(1, len(seen)) if _parted(seen[index - 1], seen[index])]
+    if not gaps or _count(seen) != min_words - 1:
+        return seen
+    joining = replace(seen[gaps[-1] - 1], text="and", kind="conjunction", classes={})
+    return [*seen[: gaps[-1]], joining, *seen[gaps[-1] :]]
 
 
 def _said(tokens: Side) -> dict[int, set[str]]:
@@ -250,19 +221,20 @@ def _filled(
     added: list[str] = []
     for token in side:
         need = min_words - _count(filled)
-        suffix = token.entails.startswith("~")
-        options = [word for word in token.entails.replace("~", "").split() if not content_lemmas(word) & taken]
+        options = [word for word in token.entails.split() if not content_lemmas(word) & taken]
         options = [word for word in options if word not in added and not rivals(word) & said[token.position]]
         if need <= 0 or not options:
             continue
-        chosen = options[-need:] if suffix else options[:need]
+        chosen = options[:need]
         index = filled.index(token)
-        if not suffix and index and filled[index - 1].kind == "auxiliary":  # "Is sharp barking".
+        if index and filled[index - 1].kind == "auxiliary":  # "Is sharp barking".
             index -= 1
             del filled[index]
             chosen = options[: need + 1]
-        at = index + suffix
-        filled[at:at] = [replace(token, text=word, kind="added", flexible=False) for word in chosen]
+        before = filled[index - 1] if index else NOTHING
+        if token.kind in NOUNS and before.kind in NOUNS and before.phrase == token.phrase:
+            index -= 1  # "metal artillery cannons"
+        filled[index:index] = [replace(token, text=word, kind="added", flexible=False) for word in chosen]
         added += chosen
     return (filled, added) if min_words <= _count(filled) <= max_words else (side, [])
 
@@ -272,14 +244,17 @@ def _joined(side: Side, mark: str) -> str:
     text = ""
     for number, (before, token) in enumerate(zip([None, *side], side, strict=False)):
         if before is not None:
-            joins = (
-                {token.kind, before.kind} & JOINING or token.kind in ("action", "particle") or before.kind == "article"
-            )
-            text += " " if joins or token.phrase == before.phrase else f"{mark} "
+            text += f"{mark} " if _parted(before, token) else " "
         article = token.text in ("a", "an") and number + 1 < len(side)
         # Of "a loud engine" the picture keeps "an engine".
         text += ("an" if side[number + 1].text[0] in "aeiou" else "a") if article else token.text
     return text
+
+
+def _parted(before: Token, token: Token) -> bool:
+    """Whether two neighbours of a part belong to phrases that nothing joins."""
+    joins = {token.kind, before.kind} & JOINING or token.kind in ("action", "particle", "adverb")
+    return not joins and before.kind != "article" and token.phrase != before.phrase
 
 
 def _count(side: Side) -> int:

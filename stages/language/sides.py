@@ -12,6 +12,9 @@ PATH = frozenset({"into", "onto", "against", "across", "over", "under", "through
 TOUCHING = frozenset({"knock", "tap", "type", "bang", "pound", "chop", "scrape", "scratch", "rub", "press"})
 CALLING = frozenset({"bark", "growl", "hiss", "honk", "shout", "yell", "scream", "meow", "caw", "snarl", "squawk"})
 ACTED_UPON = {"on": TOUCHING, "at": TOUCHING | CALLING, "against": TOUCHING}
+# Where something is can be heard, but drawn as well; so can that there is one of it.
+WHEREABOUTS = frozenset({"outside", "inside", "indoors", "outdoors", "overhead", "nearby", "far away", "underwater"})
+VISIBLE = frozenset({"distant", "far-off", "far-away", "nearby", "close", "lone", "single", "isolated"})
 SUBJECTS = frozenset({"it", "he", "she", "they"})
 
 
@@ -33,8 +36,8 @@ def assign_sides(caption: str) -> list[Token]:
             token.side, token.spare = _preposition_side(tokens, index)
         elif token.kind == "setting":
             _join_to_setting(tokens, index)
-        elif token.kind == "either_noun" and index and tokens[index - 1].kind == "article":
-            tokens[index - 1].group = index
+        elif token.kind == "either_noun":
+            _join_phrase(tokens, index)
         elif token.kind == "particle" and tokens[index - 1].kind == "action":
             token.group = index - 1
     for index, token in enumerate(tokens):
@@ -44,6 +47,16 @@ def assign_sides(caption: str) -> list[Token]:
             token.side = "heard"
         token.flexible = token.side == "heard" and _flexible(tokens, index)
     return tokens
+
+
+def _join_phrase(tokens: list[Token], index: int) -> None:
+    """Group "a strong" with the "wind" that follows."""
+    before = index - 1
+    while before >= 0 and tokens[before].phrase == tokens[index].phrase and not tokens[before + 1].comma:
+        if tokens[before].kind not in ADJECTIVES | {"article"} and not _modifies(tokens, before):
+            break
+        tokens[before].group = index
+        before -= 1
 
 
 def _join_to_setting(tokens: list[Token], index: int) -> None:
@@ -136,22 +149,36 @@ def _noun_phrase(tokens: list[Token], start: int) -> range:
 
 
 def _determiner_side(tokens: list[Token], index: int) -> str | None:
-    phrase = [tokens[position] for position in _noun_phrase(tokens, index) if position > index]
-    sides = {token.side for token in phrase}
+    phrase = _noun_phrase(tokens, index)
+    sides = {tokens[position].side for position in phrase}
+    if sides <= {None} and phrase.stop < len(tokens) and tokens[phrase.stop].text == "of":
+        return _determiner_side(tokens, phrase.stop + 1)  # "a couple of babies"
     return "seen" if "seen" in sides else "heard" if "heard" in sides else None
 
 
 def _flexible(tokens: list[Token], index: int) -> bool:
     """Whether a heard word can be seen as well: a thing's movement, weather, a thing in the distance."""
     kind, after = tokens[index].kind, neighbours(tokens, index)[1]
-    if kind == "either_noun":
-        return index == 0 or tokens[index - 1].kind in JOINING | {"article"}
     before = index - 1
-    if kind == "setting":
-        while before > 0 and tokens[before].kind in DETERMINERS | {"preposition"}:
+    if kind == "either_noun":
+        while before >= 0 and tokens[before].group == index:
+            before -= 1
+        return before < 0 or tokens[before].kind in JOINING
+    if kind == "heard_adjective":
+        return tokens[index].text in VISIBLE and _head(tokens, index) == "seen_noun"
+    if kind == "setting" or tokens[index].text in WHEREABOUTS:
+        while before > 0 and tokens[before].group == index:
+            before -= 1
+        if tokens[before + 1].text == "into":
+            return False  # "fades into the distance"
+        while before > 0 and tokens[before].kind in VERBS | {"adverb", "auxiliary", "conjunction", "order"}:
             before -= 1
         return tokens[before].kind == "seen_noun"
     if kind == "action":
+        if after.kind == "adverb" or (tokens[index].text.endswith("ed") and after.kind == "conjunction"):
+            return False  # "is running loudly", "is opened and closed"
+        if before > 0 and tokens[before].text in ("while", "as", "and") and tokens[index].text.endswith("ing"):
+            return True
         while before > 0 and tokens[before].kind == "auxiliary":
             before -= 1
         follows = before >= 0 and (tokens[before].kind == "seen_noun" or tokens[before].text in SUBJECTS)
@@ -168,15 +195,17 @@ def _auxiliary_side(tokens: list[Token], index: int) -> str | None:
 def _preposition_side(tokens: list[Token], index: int) -> tuple[str | None, str | None]:
     """Return the side of a preposition, and the side that it may still serve where it is left out."""
     text = tokens[index].text
-    own = {tokens[position].side for position in _noun_phrase(tokens, index + 1)}
+    phrase = [tokens[position] for position in _noun_phrase(tokens, index + 1)]
+    named = [token.side for token in phrase if token.kind in NOUNS]
+    own = {token.side for token in phrase} if named[-1:] != ["heard"] else {"heard"}  # "with bird sounds"
     side = "seen" if "seen" in own else "heard" if "heard" in own else None
     before = index - 1
     if side is None or (before < 0 and text in PLACE):
         return side, None
     if text == "of" or (text == "from" and tokens[before].kind not in VERBS | {"adverb", "particle"}):
         return (side, None) if before >= 0 and tokens[before].side == side else (None, None)
-    if text == "over" and before >= 0 and tokens[before].kind == "sound":
-        return None, None if "heard" in own else side  # "Speaks over music": two sounds at once, and perhaps a place.
+    if text == "over" and before >= 0 and tokens[before].kind == "sound" and side == "seen":
+        return None, None if "heard" in own else side  # "Speaks over engines running": two sounds at once.
     owner = next((token for token in reversed(tokens[: before + 1]) if token.kind in NOUNS), NOTHING)
     if owner.side == "heard" and (text in PATH or (text == "on" and owner.kind == "either_noun")):
         return None, None if text == "from" else side  # "A dog barks as wind blows into a microphone".

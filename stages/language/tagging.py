@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from stages.language.lexicon import entries, function_class, phrases
+from stages.language.lexicon import entries, function_class, is_entry, phrases
 from stages.language.text import WORD, content_lemmas, lemma, plain, words
 
 ADJECTIVES = frozenset({"seen_adjective", "heard_adjective", "either_adjective"})
@@ -124,14 +124,20 @@ def _kind(tokens: list[Token], index: int) -> str:
     function = function_class(token.text)
     if function == "preposition" and token.text in PARTICLES and not _starts_noun_phrase(after):
         return "particle"
+    if function == "preposition" and "adverb" in token.classes and not _starts_noun_phrase(after):
+        return "adverb"
     if function == "determiner" and token.text in ("her", "his") and not _starts_noun_phrase(after):
         return "pronoun"
+    if token.text == "another" and after.plural and set(after.classes) <= VERBS:
+        return "seen_noun"  # "a child yells and another yells"
     is_noun = function == "auxiliary" and before.kind in DETERMINERS  # "a can"
     if function and not is_noun:
         return function
     classes = set(token.classes)
-    if not classes:
-        return _unknown_kind(token, before, after)
+    if (classes & VERBS or (not classes and token.plural)) and _continues(tokens, index):
+        return _first(token, VERBS) if classes else "action"
+    if not classes or (classes <= NOUNS and token.text.endswith(("ed", "ing")) and not is_entry(token.text)):
+        return _unknown_kind(token, before, after)  # "switched" is no switch
     for kind in ("setting", "adverb"):
         if kind in classes and not (classes & ADJECTIVES and _is_noun_like(after)):
             return kind
@@ -191,6 +197,16 @@ def _homograph_kind(token: Token, before: Token, after: Token) -> str:
     if before.kind == "conjunction" and token.plural and _starts_noun_phrase(after):
         return verb
     return noun
+
+
+def _continues(tokens: list[Token], index: int) -> bool:
+    """Whether a verb goes on from another: "speaks, then whistles", "insects buzz and fly"."""
+    if index < 2 or tokens[index - 1].text not in ("then", "and") or _is_verb_like(neighbours(tokens, index)[1]):
+        return False
+    verb = index - 2
+    while verb > 0 and tokens[verb].kind in ("adverb", "conjunction", "particle"):
+        verb -= 1
+    return tokens[verb].kind in VERBS and tokens[verb].plural == tokens[index].plural
 
 
 def _is_compound(token: Token, before: Token, after: Token) -> bool:

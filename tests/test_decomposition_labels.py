@@ -1,0 +1,70 @@
+"""Pairs of the rule-based decomposer that were judged one by one: none changes unseen, the docs say what they say."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from stages.formats.files import read_jsonl
+from stages.language.rules import decompose
+
+ROOT = Path(__file__).parents[1]
+LABELS = Path(__file__).parent / "data" / "decomposition_labels.jsonl"
+USERS_LABELS = LABELS.with_name("user_caption_labels.jsonl")
+CORPORA = os.environ.get("BIND_AN_AUDIO_CORPORA")
+needs_audiocaps = pytest.mark.skipif(
+    not CORPORA or not (Path(CORPORA) / "audiocaps" / "test.csv").is_file(),
+    reason="BIND_AN_AUDIO_CORPORA names no folder with audiocaps/test.csv",
+)
+
+
+@pytest.mark.parametrize(("labels", "count"), [(LABELS, 100), (USERS_LABELS, 218)])
+def test_judged_pairs_have_not_changed_unseen(labels, count):
+    rows = read_jsonl(labels)
+    assert len({row["caption"] for row in rows}) > 0.95 * count
+    assert len(rows) == count
+    changed = []
+    for row in rows:
+        found = decompose(row["caption"], 3, 7)
+        if (found.visual_part, found.text_part) != (row["visual_part"], row["text_part"]):
+            changed.append(f"{row['id']}: {row['visual_part']} | {row['text_part']} ({row['overall']})")
+            changed.append(f"    now: {found.visual_part} | {found.text_part}")
+    assert not changed, "to be judged anew:\n" + "\n".join(changed)
+
+
+def test_documented_verdicts_are_those_of_the_labels():
+    users = read_jsonl(USERS_LABELS)
+    sets = {"AudioCaps": read_jsonl(LABELS)}
+    for name, prefix, first, last in (
+        ("Clotho's and WavCaps' manner", "corpus", 50, 99),
+        ("the same, earlier", "corpus", 0, 49),
+        ("users' manner", "user", 0, 49),
+        ("a newcomer's, plain", "plain", 0, 27),
+        ("a newcomer's, rich", "rich", 0, 39),
+    ):
+        ids = {f"{prefix}-{number}" for number in range(first, last + 1)}
+        sets[name] = [row for row in users if row["id"] in ids]
+    document = (ROOT / "docs" / "decomposition.md").read_text()
+    for name, rows in sets.items():
+        for rules, parts in (
+            ("before", [row["before"] for row in rows]),
+            ("today", rows),
+            ("by hand", [row["by_hand"] for row in rows if "by_hand" in row]),
+        ):
+            verdicts = [sum(part["overall"] == one for part in parts) for one in ("good", "acceptable", "bad", "none")]
+            verdicts.append(sum(bool(part.get("added")) for part in parts))
+            verdicts += [sum(part[key] for part in parts) for key in ("visual_right", "text_right")]
+            line = f"| {name} | {rules} | {' | '.join(map(str, verdicts))} |"
+            assert not parts or line in document.replace("—", "0"), line
+
+
+@needs_audiocaps
+def test_labelled_captions_are_a_random_draw_of_audiocaps():
+    with open(Path(CORPORA or "") / "audiocaps" / "test.csv", encoding="utf-8", newline="") as file:
+        rows = {row["audiocap_id"]: row["caption"] for row in csv.DictReader(file)}
+    drawn = random.Random(62).sample(sorted(rows), 100)
+    assert {row["id"]: row["caption"] for row in read_jsonl(LABELS)} == {name: rows[name] for name in drawn}
