@@ -1,12 +1,12 @@
 """Compare A and B with their references on the test split, and make the listening page.
 
 Command: `python -m stages.evaluate`
-Reads:   data/samples/, data/corpus/, data/images/, data/quality/, models/judges/, metrics/encoders.json,
-         metrics/judges.json, metrics/curves/
+Reads:   data/samples/, data/corpus/, data/images/, data/quality/, data/embeddings/, models/judges/, models/codec/,
+         models/encoders/, metrics/encoders.json, metrics/judges.json, metrics/curves/
 Writes:  metrics/evaluation.json, metrics/comparison.json (what `dvc metrics diff` compares: few numbers, flat),
-         metrics/systems.tsv (with intervals), metrics/details.tsv (single attributes, sources and held-out pairs),
-         metrics/judge_confusion.tsv (one row a clip: what the judge heard), all three for DVC's plots,
-         metrics/plots/*.png, metrics/listening/index.html
+         metrics/systems.tsv (with intervals), metrics/details.tsv (the field's other measures, single attributes,
+         sources and held-out pairs), metrics/judge_confusion.tsv (one row a clip: what the judge heard), all three for
+         DVC's plots, metrics/plots/*.png, metrics/listening/index.html
 Runtime: about 1 minute on 2 cores.
 
 Judges never conditioned a clip. Distances are to the real clips of the training split, for real test clips too: that
@@ -20,25 +20,35 @@ from typing import Any
 
 import torch
 
-from stages.corpus.clips import Row, accepted_clips, read_waveforms, spread
+from stages.corpus.clips import Row, accepted_clips, foundation_split, read_waveforms, spread
+from stages.embedding.embeddings import load_embeddings
 from stages.evaluation.adherence import calibrate, uncalibrated
-from stages.evaluation.comparison import compare, doubts
+from stages.evaluation.comparison import ONE_SEED, compare, doubts, measured
 from stages.evaluation.details import confusion_rows, detail_rows
 from stages.evaluation.intervals import Estimate
-from stages.evaluation.scoring import ClipScores, Scorers, SystemClips, read_system, score_clips, summarize
+from stages.evaluation.protocol import protocol_rows
+from stages.evaluation.scoring import CLAP, ClipScores, Scorers, SystemClips, hear, read_system, score_clips, summarize
 from stages.evaluation.systems import METRICS, SYSTEMS, sample_folders
 from stages.formats.files import read_json, replacing_folder, write_json, write_tsv
 from stages.judging.clap_scorer import load_scorer
 from stages.judging.networks import load_classifier
 from stages.params.schema import Params, load_params
+from stages.plumbing.cluster import in_batches
+from stages.plumbing.device import device
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.report.listening_page import ListeningRow, credits, write_listening_page
 from stages.report.plots import plot_curves, plot_mels, plot_metric, read_curve
+from stages.synthesis.codec import load_codec
 from stages.synthesis.mel import mel_spectrogram
+from stages.towers import imagebind as ib
+from stages.towers.store import ENCODERS, load_imagebind, load_imagebind_audio
 from stages.tracking.stage_runs import log_stage
+from stages.training.stored import waveform_pieces
 
 SAMPLES = Path("data/samples")
+BATCH = 32
+CODED = 256  # training clips that go through the codec: enough for a covariance, a sixth of a second each
 
 
 def main() -> None:
@@ -51,11 +61,11 @@ def main() -> None:
     scorers = load_scorers(train, train_waveforms)
     systems = read_systems()
     scores = {name: score_clips(clips, scorers) for name, clips in progress(systems.items(), "scoring")}
-    real = score_clips(SystemClips(train, [0] * len(train), train_waveforms), scorers).embeddings
+    real = hear(train_waveforms, scorers)
     summaries: dict[str, dict[str, Estimate]] = {}
     missing = uncalibrated(systems["real"].rows, scorers.thresholds)
     for name, one in progress(scores.items(), "intervals"):
-        summaries[name], left_out = summarize(one, real, params.bootstrap, params.seed)
+        summaries[name], left_out = summarize(one, real.main, params.bootstrap, params.seed)
         missing += left_out
     curves = {f"experiment_{name}": read_curve(f"metrics/curves/train_{name}.tsv") for name in ("a", "b")}
     reasons = doubts(summaries, read_json("metrics/encoders.json"), len(systems["real"].rows))
@@ -63,20 +73,28 @@ def main() -> None:
     comparison = {
         "conclusive": not reasons,
         "doubts": reasons,
+        "limits": [ONE_SEED],
+        "captions": len(systems["real"].rows),
+        "takes": max(systems["experiment_b"].takes) + 1,
+        "training_clips": len(train),
+        "embedding_dimensions": real.main.shape[1],
         **compare(scores, curves, draws=params.bootstrap, seed=params.seed),
     }
     metrics = {
         name: {key: round(summary[key].value, 4) for key in METRICS if key in summary}
         for name, summary in summaries.items()
     }
+    learned = torch.cat([real.spaces[CLAP], *foundation_embeddings(scorers)])
+    protocol = protocol_rows(scores, (train, real), hear(coded_clips(), scorers), learned, image_scores(systems), {})
     write_json("metrics/evaluation.json", metrics)
     write_json("metrics/comparison.json", comparison)
     rows = interval_rows(summaries)
     write_tsv("metrics/systems.tsv", rows)
-    write_tsv("metrics/details.tsv", detail_rows(scores), header=["detail", "system", "value"])
-    write_tsv("metrics/judge_confusion.tsv", confusion_rows(systems["real"], scorers), header=["actual", "predicted"])
+    write_tsv("metrics/details.tsv", protocol + detail_rows(scores), header=["detail", "system", "value"])
+    heard = confusion_rows(scores["real"], scorers.sources)
+    write_tsv("metrics/judge_confusion.tsv", heard, header=["actual", "predicted"])
     draw(rows, curves, systems)
-    write_page(everything, systems, scores, metrics, reasons)
+    write_page(everything, systems, scores, metrics, comparison)
     log_stage("evaluate", params, {**metrics, "comparison": comparison}, {})
 
 
@@ -93,6 +111,43 @@ def read_systems() -> dict[str, SystemClips]:
     generated = {name: read_system(SAMPLES / folder, by_id) for name, folder in sample_folders().items()}
     rows = generated["codec"].rows
     return {"real": SystemClips(rows, [0] * len(rows), read_waveforms(rows)), **generated}
+
+
+@torch.no_grad()
+def coded_clips() -> torch.Tensor:
+    """At most `CODED` training clips `[N, samples]` after the codec's round trip, evenly over the split."""
+    latents = load_embeddings("train").latents
+    codec = load_codec().to(device())
+    batches = list(in_batches(spread(range(len(latents)), CODED), BATCH))
+    clips = [codec.decode(latents[batch]) for batch in progress(batches, "coded training clips")]
+    return torch.cat(clips).clamp(-1, 1)
+
+
+@torch.no_grad()
+def foundation_embeddings(scorers: Scorers) -> list[torch.Tensor]:
+    """CLAP's embeddings `[B, D]` of the clips beside `train` that networks learned from, batch after batch."""
+    if (split := foundation_split()) == "train":
+        return []
+    pieces = progress(waveform_pieces(accepted_clips(split)), "training clips to compare with")
+    return [scorers.clap.for_distances(scorers.clap.embed_audio(piece)) for piece in pieces]
+
+
+@torch.no_grad()
+def image_scores(systems: dict[str, SystemClips]) -> dict[str, torch.Tensor]:
+    """Cosines `[N]` of a system's clips and their captions' images under ImageBind, by system."""
+    test = load_embeddings("test")
+    images = dict(zip(test.ids, test.image, strict=True))
+    published = (ENCODERS / "imagebind_audio.safetensors").exists()
+    tower = (load_imagebind_audio() if published else load_imagebind()).to(device())
+    scores = {}
+    for name, system in progress(systems.items(), "images and clips"):
+        parts = system.waveforms.split(BATCH)
+        if published:
+            heard = [ib.embed_audio_clips(tower, part) for part in parts]
+        else:
+            heard = [ib.embed_audio(tower, ib.audio_features(part)) for part in parts]
+        scores[name] = (torch.cat(heard).cpu() * torch.stack([images[row["id"]] for row in system.rows])).sum(dim=1)
+    return scores
 
 
 def interval_rows(summaries: dict[str, dict[str, Estimate]]) -> list[dict[str, Any]]:
@@ -124,7 +179,7 @@ def write_page(
     systems: dict[str, SystemClips],
     scores: dict[str, ClipScores],
     metrics: dict[str, Any],
-    reasons: list[str],
+    comparison: dict[str, Any],
 ) -> None:
     """The listening page of evenly chosen test captions, first takes."""
     rows = spread(systems["real"].rows, params.evaluate.listening_captions)
@@ -143,7 +198,8 @@ def write_page(
         )
         for place, row in enumerate(rows)
     ]
-    notes = ["Every system starts a take from the same noise; shown is the first take of each."]
+    notes = [measured(comparison, params), *comparison["limits"]]
+    notes.append("Every system starts a take from the same noise; shown is the first take of each.")
     accuracy = read_json("metrics/judges.json").get("source_accuracy")
     if accuracy is not None:
         notes.append(f"The judge names the source of {100 * accuracy:.0f} % of the real test clips.")
@@ -154,7 +210,7 @@ def write_page(
             rows=shown,
             systems=list(SYSTEMS),
             summary=metrics,
-            doubts=reasons,
+            doubts=comparison["doubts"],
             notes=[*notes, credits(params.prepare.corpus, params.images)],
         )
 

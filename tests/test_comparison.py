@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.commands.main import main
-from stages.evaluation.comparison import doubts
+from stages.evaluation.comparison import ONE_SEED, doubts
 from stages.evaluation.intervals import Estimate
 from stages.evaluation.systems import METRICS, SYSTEMS, sample_folders, system_name
 from stages.formats.files import write_json
@@ -45,7 +45,7 @@ def test_a_run_whose_towers_hear_and_whose_reference_is_steered_is_conclusive():
 
 
 def test_headlines_are_what_clips_of_no_caption_cannot_score():
-    assert HEADLINES == ["clap_score", "source_accuracy", "attribute_adherence"]
+    assert HEADLINES == ["clap_score", "source_accuracy", "attribute_adherence", "seen", "heard"]
 
 
 @pytest.mark.parametrize("metric", HEADLINES)
@@ -123,9 +123,18 @@ def test_show_prints_the_verdict_and_its_reasons(tmp_path, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     start = lines.index("Not conclusive: nothing about A against B follows from this run.")
     assert lines[start + 1 : start + 3] == ["- too small: 8 test captions", "- and more"]
-    write_json("metrics/comparison.json", {"conclusive": True, "doubts": []})
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    numbers = {"captions": 100, "takes": 3, "training_clips": 640, "embedding_dimensions": 32}
+    write_json("metrics/comparison.json", {"conclusive": True, "doubts": [], "limits": [ONE_SEED], **numbers})
     main(["show"])
-    assert any(line.startswith("Conclusive:") for line in capsys.readouterr().out.splitlines())
+    lines = capsys.readouterr().out.splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("Conclusive:"))
+    assert lines[start + 1] == f"- {ONE_SEED}"
+    assert lines[start - 1] == (
+        "100 test captions, 3 takes each (1 without guidance, 1 of the codec); 2.56 s at 16 kHz; 12 steps of "
+        "dpm_solver, guidance 2 above timestep 500. FAD and KAD are to 640 real training clips, on the judge's embeddings of 32 "
+        "dimensions. Training seeds: A 1, B 1."
+    )
 
 
 def test_the_list_of_systems_and_metrics_is_what_dvc_samples_and_draws():

@@ -168,8 +168,8 @@ def test_it_scores_clips_where_the_preset_says_so(tmp_path):
         audio = reference.embed_audio(clips[:3])
     assert scores.values["clap_score"] == pytest.approx((text * audio).sum(dim=1).tolist(), abs=1e-6)
     # Four directions tell five training clips apart, and keep their distances.
-    assert scores.embeddings.shape == (3, 4)
-    assert torch.allclose(torch.pdist(scores.embeddings), torch.pdist(audio), atol=1e-5)
+    assert scores.heard.main.shape == (3, 4)
+    assert torch.allclose(torch.pdist(scores.heard.main), torch.pdist(audio), atol=1e-5)
     (tmp_path / "weights/roberta-base/vocab.json").write_text('{"a": 1}')
     with pytest.raises(ValueError, match="no tokenizer of RoBERTa's kind"):
         convert_scorer(tmp_path / "judges", tmp_path / "weights", clips.split(2), 64)

@@ -11,7 +11,7 @@ import torch
 
 from stages.evaluation.comparison import compare, loss_at
 from stages.evaluation.details import confusion_rows, detail_rows
-from stages.evaluation.scoring import ClipScores, Scorers, SystemClips, score_clips, summarize
+from stages.evaluation.scoring import CLAP, ClipScores, Heard, Scorers, SystemClips, hear, score_clips, summarize
 from stages.judging.networks import (
     SourceClassifier,
     augmented,
@@ -32,6 +32,10 @@ CURVES = {
 }
 
 
+def in_clap(embeddings: torch.Tensor, logits: torch.Tensor | None = None) -> Heard:
+    return Heard({CLAP: embeddings}, embeddings, logits)
+
+
 def scores(values: list[float], held_out: list[bool], adherence: list[float] | None = None) -> ClipScores:
     rows = [
         {"id": f"clip-{place // 2}", "held_out_pair": one, "sources": ["bell", "rain"] if one else ["bell"]}
@@ -41,7 +45,7 @@ def scores(values: list[float], held_out: list[bool], adherence: list[float] | N
     return ClipScores(
         rows=rows,
         takes=[place % 2 for place in range(len(values))],
-        embeddings=torch.randn(len(values), 3, generator=generator),
+        heard=in_clap(torch.randn(len(values), 3, generator=generator)),
         values={"clap_score": values, **({"attribute_adherence": adherence} if adherence else {})},
         obeyed=[{"pace": value > 0.5} for value in values],
     )
@@ -77,8 +81,10 @@ class OneDirection:
 class SecondSource(SourceClassifier):
     """A classifier that hears the second source everywhere."""
 
-    def forward(self, mels):
-        return torch.tensor([[0.0, 1.0]]).expand(len(mels), 2)
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        torch.nn.init.zeros_(self.classify.weight)
+        self.classify.bias.data = torch.tensor([0.0, 1.0])
 
 
 def test_unknown_sources_alone_leave_no_source_accuracy():
@@ -234,12 +240,39 @@ def test_details_name_single_attributes_and_sources():
 
 def test_confusions_are_of_clips_of_one_source_by_the_judges_highest_logit():
     rows = [{"sources": ["bell"]}, {"sources": ["bell", "rain"]}, {"sources": ["rain"]}]
-    clips = SystemClips(rows, [0, 0, 0], torch.zeros(3, 20_480))
-    clap: Any = None
-    scorers = Scorers(clap, SecondSource([4], 4, 2).eval(), ["bell", "rain"], {})
+    logits = torch.tensor([[0.0, 1.0]]).expand(3, 2)
+    real = ClipScores(rows, [0, 0, 0], in_clap(torch.zeros(3, 2), logits), {}, [{}] * 3)
     expected = [{"actual": "bell", "predicted": "rain"}, {"actual": "rain", "predicted": "rain"}]
-    assert confusion_rows(clips, scorers) == expected
-    assert confusion_rows(clips, Scorers(clap, None, [], {})) == []
+    assert confusion_rows(real, ["bell", "rain"]) == expected
+    assert confusion_rows(ClipScores(rows, [0, 0, 0], in_clap(torch.zeros(3, 2)), {}, [{}] * 3), []) == []
+
+
+def test_the_judges_hear_a_clip_once_as_the_classifier_would_alone():
+    torch.manual_seed(0)
+    classifier = SourceClassifier([4, 8], 6, 5).eval()
+    clips = torch.randn(3, 20_480) / 10
+    with torch.no_grad():
+        heard = hear(clips, Scorers(OneDirection(), classifier, list("abcde"), {}))
+        assert heard.logits is not None
+        assert torch.equal(heard.logits, classifier(judge_mels(clips)))
+    assert heard.main.shape == (3, 6)
+    assert hear(clips, Scorers(OneDirection(), None, [], {})).main.shape == (3, 1)
+
+
+def test_what_is_seen_and_what_is_heard_stand_apart():
+    attributes = {"size": "small", "loudness": "loud"}
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "caption": "a", "sources": ["bell"], "attributes": attributes},
+        {"id": "b", "caption": "b", "sources": ["rain"], "attributes": {}},
+    ]
+    classifier = SecondSource([4], 4, 2).eval()
+    scorers = Scorers(OneDirection(), classifier, ["bell", "rain"], {"size": -99.0, "loudness": -99.0})
+    values = score_clips(SystemClips(rows, [0, 0], torch.randn(2, 20_480) / 10), scorers).values
+    # The bell is heard as rain, but its size is right; the second caption names no attribute.
+    assert values["source_accuracy"] == [0.0, 1.0]
+    assert values["seen"] == [0.5, 1.0]
+    assert values["heard"][0] == 1.0
+    assert math.isnan(values["heard"][1])
 
 
 @pytest.mark.parametrize("seconds", [1.28, 2.56, 4.096, 4.1, 5.0, 10.0, 31.0])

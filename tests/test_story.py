@@ -16,7 +16,7 @@ from tests.shell import sh, stages_run
 from tests.smoke_reference import REFERENCE, complaints, read_run
 
 SYSTEMS = ["real", "codec", "reference", "experiment_a", "experiment_b", "floor"]
-METRICS = ["fad", "kad", "clap_score", "source_accuracy", "attribute_adherence"]
+METRICS = ["fad", "kad", "clap_score", "source_accuracy", "attribute_adherence", "seen", "heard"]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tracking")]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages.evaluation.scoring import ClipScores
+from stages.evaluation.scoring import ClipScores, Heard
 from stages.params.schema import load_params
 from stages.study.trial import caption_scores, swapped, train_unet
 from stages.synthesis.unet import build_denoiser
@@ -30,22 +30,25 @@ def test_a_swap_takes_what_it_says_from_another_pair_and_nothing_else(swap, chan
     assert torch.equal(other.clap_tokens, own.clap_tokens.roll(3, 0) if swap == "both" else own.clap_tokens)
 
 
-def test_scores_of_a_caption_are_of_all_its_takes_and_apart_by_what_is_seen_and_heard():
+def test_scores_of_a_caption_are_of_all_its_takes():
     rows = [{"id": name} for name in ("b", "a", "b")]
     obeyed = [{"size": True, "pace": False}, {"count": True}, {"size": False, "pace": True}]
+    heard = Heard({}, torch.zeros(3, 2), None)
     values = {
         "source_accuracy": [1.0, 0.0, 0.0],
         "attribute_adherence": [0.5, 1.0, 0.5],
+        "seen": [1.0, 0.0, 0.0],
+        "heard": [0.0, 1.0, 1.0],
         "clap_score": [0.2, 0.3, math.nan],
     }
-    scores = caption_scores(ClipScores(rows, [0, 0, 1], torch.zeros(3, 2), values, obeyed))
+    scores = caption_scores(ClipScores(rows, [0, 0, 1], heard, values, obeyed))
     assert scores["ids"] == ["a", "b"]
     assert scores["source_accuracy"] == [0.0, 0.5]
     assert scores["clap_score"] == [0.3, 0.2]
     assert scores["seen"] == [0.0, 0.5]
     assert scores["heard"] == [1.0, 0.5]
     assert scores["fit"] == [0.5, 0.5]
-    untold = caption_scores(ClipScores(rows[:1], [0], torch.zeros(1, 2), {"clap_score": [0.1]}, [{}]))
+    untold = caption_scores(ClipScores(rows[:1], [0], heard, {"clap_score": [0.1]}, [{}]))
     assert untold["fit"] == untold["heard"] == [None]
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "show": "print the metrics table, and where the listening page and MLflow's store are",
     "contact-sheet": "put accepted and rejected pairs with their images on one page",
     "study": "run arms of the study of A against B with several seeds, and write what they say of each claim",
+    "seeds": "put whole runs that differ in seeds alone together: means, intervals, whether A and B keep their order",
     "deps": "hold dvc.yaml against the code: which files and params each stage depends on",
     "decomposition-report": "count how a file of captions fares in decomposition",
 }

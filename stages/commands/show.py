@@ -33,7 +33,13 @@ def main(arguments: argparse.Namespace) -> None:
     print(table(rows))
     print()
     if (root / COMPARISON).exists():
-        print("\n".join(verdict(read_json(root / COMPARISON))))
+        from stages.evaluation.comparison import measured
+        from stages.params.schema import load_params
+
+        comparison = read_json(root / COMPARISON)
+        if "captions" in comparison and (root / "params.yaml").exists():
+            print(measured(comparison, load_params(root / "params.yaml")))
+        print("\n".join(verdict(comparison)))
     print(machine_sentence(workspace_machines()))
     missing = "" if (root / LISTENING_PAGE).exists() else " (not here yet: `dvc repro` writes it)"
     print(f"Listening page: {root / LISTENING_PAGE}{missing}")
@@ -45,9 +51,17 @@ def main(arguments: argparse.Namespace) -> None:
 def verdict(comparison: Mapping[str, Any]) -> list[str]:
     """Say whether anything about A against B follows from the run, and why not."""
     if comparison.get("conclusive"):
-        return ["Conclusive: the run can tell A from B (metrics/comparison.json has the differences)."]
-    reasons = comparison.get("doubts", [])
-    return ["Not conclusive: nothing about A against B follows from this run.", *(f"- {reason}" for reason in reasons)]
+        told = "Conclusive: the towers carry the truth, and real clips and reference stand clear of the floor, so this"
+        return [
+            f"{told} run can tell A from B (metrics/comparison.json). What it cannot:",
+            *_listed(comparison, "limits"),
+        ]
+    told = "Not conclusive: nothing about A against B follows from this run."
+    return [told, *_listed(comparison, "doubts")]
+
+
+def _listed(comparison: Mapping[str, Any], name: str) -> list[str]:
+    return [f"- {reason}" for reason in comparison.get(name, [])]
 
 
 def cells(evaluation: Mapping[str, Any]) -> list[list[str]]:

@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from stages.evaluation.intervals import Estimate
+from stages.experiments.experiment_a import EXPERIMENT_A
+from stages.experiments.experiment_b import EXPERIMENT_B
 from stages.formats.files import read_json, write_json, write_text
 from stages.plumbing.cluster import core_count
+from stages.report.plots import plot_spaces
 from stages.study.arms import ARMS, REFERENCES, RESULTS
 from stages.study.claims import CHECKS, CLAIMS, decide
 from stages.study.estimates import Study
 from stages.study.page import COLUMNS, study_page
+from stages.study.spaces import spaces
 from stages.tracking.mlflow_store import (
     flatten,
     log_in_batches,
@@ -34,7 +38,7 @@ from stages.tracking.revisions import git
 
 PIPELINE = "studies/dvc.yaml"
 STUDIES_EXPERIMENT = "bind-an-audio-studies"
-PAGE, NUMBERS = Path("docs/study.md"), Path("metrics/study.json")
+PAGE, NUMBERS, PICTURE = Path("docs/study.md"), Path("metrics/study.json"), Path("docs/mismatch.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +56,8 @@ def main(arguments: argparse.Namespace) -> None:
     study = read_study()
     trainings = sum(map(len, study.results.values()))
     note = f"Made of {trainings} trainings, on references {study.references['instrument'][:7]}."
+    if EXPERIMENT_A.exists() and EXPERIMENT_B.exists():
+        plot_spaces(spaces(), PICTURE)
     write_text(PAGE, study_page(study, note))
     write_json(NUMBERS, study_numbers(study))
     if os.environ.get("BIND_AN_AUDIO_TRACKING", "").lower() != "off":

@@ -10,11 +10,17 @@ import numpy as np
 from stages.evaluation.intervals import Estimate, paired_difference
 from stages.evaluation.scoring import ClipScores
 from stages.evaluation.systems import METRICS, SYSTEMS
+from stages.formats.audio import SAMPLE_RATE
+from stages.params.schema import Params
 
 Curve = Sequence[Mapping[str, float]]
 LOSS = "validation_diffusion_loss"
 TOWER_SHARE = 0.8  # of what CLAP tells of the attributes, which is what steers the reference
 FEWEST_CAPTIONS = 20  # with fewer, the interval of a share is wider than +-0.2
+ONE_SEED = (
+    "One training of each network: intervals are over captions alone, and with other seeds A and B may stand otherwise "
+    "(`bind-an-audio seeds` compares whole runs, docs/study.md trainings of A and B)."
+)
 
 
 def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], **draw: int) -> dict[str, Any]:
@@ -40,6 +46,21 @@ def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], **dra
         for system, curve in curves.items():
             result[f"{LOSS}_{system}_at_equal_{axis}"] = round(loss_at(curve, axis, shared), 4)
     return result
+
+
+def measured(comparison: Mapping[str, Any], params: Params) -> str:
+    """What the table of results stands on, by the numbers of `metrics/comparison.json` and the params."""
+    sample = params.sample
+    unguided = sample.clips_per_caption_unguided
+    above = f" above timestep {sample.guidance_from_timestep}" if sample.guidance_from_timestep else ""
+    return (
+        f"{comparison['captions']} test captions, {comparison['takes']} takes each ({unguided} "
+        f"without guidance, 1 of the codec); {params.prepare.clip_seconds:g} s at {SAMPLE_RATE / 1000:g} kHz; "
+        f"{sample.steps} steps of {sample.sampler}, guidance {sample.guidance_scale:g}{above}. FAD and KAD are to "
+        f"{comparison['training_clips']} real training clips, on the judge's embeddings of "
+        f"{comparison['embedding_dimensions']} dimensions. Training seeds: A "
+        f"{params.train_a.seed}, B {params.train_b.seed}."
+    )
 
 
 def doubts(summaries: Mapping[str, Mapping[str, Estimate]], towers: Mapping[str, float], captions: int) -> list[str]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from stages.evaluation.scoring import ClipScores, Scorers, SystemClips
-from stages.judging.networks import judge_mels
-
-BATCH = 64
+from stages.evaluation.scoring import ClipScores
 
 
 def detail_rows(scores: Mapping[str, ClipScores]) -> list[dict[str, Any]]:
@@ -41,21 +37,15 @@ def detail_rows(scores: Mapping[str, ClipScores]) -> list[dict[str, Any]]:
     return rows
 
 
-@torch.no_grad()
-def confusion_rows(clips: SystemClips, scorers: Scorers) -> list[dict[str, str]]:
-    """One row a clip of a single source: `actual`, and `predicted`, the source of the judge's highest logit.
+def confusion_rows(real: ClipScores, sources: Sequence[str]) -> list[dict[str, str]]:
+    """One row a clip of a single source: `actual`, and `predicted`, which of `sources` has the highest logit.
 
     Clips that join two sources are left out; no rows where the corpus names no sources.
     """
-    if scorers.classifier is None:
+    if real.heard.logits is None:
         return []
-    single = [index for index, row in enumerate(clips.rows) if len(row["sources"]) == 1]
-    rows = []
-    for start in range(0, len(single), BATCH):
-        indices = single[start : start + BATCH]
-        heard = scorers.classifier(judge_mels(clips.waveforms[indices])).argmax(dim=1).tolist()
-        rows += [
-            {"actual": clips.rows[index]["sources"][0], "predicted": scorers.sources[source]}
-            for index, source in zip(indices, heard, strict=True)
-        ]
+    heard = zip(real.rows, real.heard.logits.argmax(dim=1).tolist(), strict=True)
+    rows = [
+        {"actual": row["sources"][0], "predicted": sources[place]} for row, place in heard if len(row["sources"]) == 1
+    ]
     return sorted(rows, key=lambda row: (row["actual"], row["predicted"]))

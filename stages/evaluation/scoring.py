@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from stages.corpus.clips import Row
+from stages.corpus.clips import SEEN_ATTRIBUTES, Row
 from stages.evaluation.adherence import adherence
 from stages.evaluation.distances import frechet_audio_distance, frechet_counted, kernel_counted
 from stages.evaluation.intervals import Estimate, bootstrap_distance, bootstrap_mean
@@ -20,6 +21,7 @@ from stages.judging.clap_scorer import ClapScorer
 from stages.judging.networks import SourceClassifier, judge_mels, source_numbers, source_recall
 
 BATCH = 64
+CLASSIFIER, CLAP = "classifier", "clap"  # what embeds clips for the distances
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,41 @@ class SystemClips:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What the judges make of N clips.
+
+    spaces: embeddings for the distances `[N, D]`, by `CLASSIFIER` (where a corpus names sources) and `CLAP`.
+    audio: CLAP's embeddings of length 1 `[N, D]`.
+    logits: the classifier's `[N, sources]`; None where a corpus names no sources.
+    """
+
+    spaces: dict[str, Tensor]
+    audio: Tensor
+    logits: Tensor | None
+
+    @property
+    def main(self) -> Tensor:
+        """The embeddings of the headline distances."""
+        return self.spaces.get(CLASSIFIER, self.spaces[CLAP])
+
+
+@dataclass(frozen=True)
 class ClipScores:
     """Per-clip values of a system; a value that a clip has no truth for is NaN.
 
-    embeddings: of the judge `[N, D]`, for the distances.
     obeyed: for each clip, whether it obeys the attributes that its caption names.
     """
 
     rows: list[Row]
     takes: list[int]
-    embeddings: Tensor
+    heard: Heard
     values: dict[str, list[float]]
     obeyed: list[dict[str, bool]]
+
+    def by_take(self) -> list[list[int]]:
+        """The clips of each take, which are one a caption, by their places."""
+        numbers = sorted(set(self.takes))
+        return [[index for index, one in enumerate(self.takes) if one == take] for take in numbers]
 
 
 def read_system(folder: Path, by_id: Mapping[str, Row]) -> SystemClips:
@@ -66,37 +91,64 @@ def read_system(folder: Path, by_id: Mapping[str, Row]) -> SystemClips:
 
 
 @torch.no_grad()
-def score_clips(system: SystemClips, scorers: Scorers) -> ClipScores:
-    """CLAP score, source accuracy and attribute adherence of every clip, and the judge's embeddings.
+def hear(waveforms: Tensor, scorers: Scorers) -> Heard:
+    """Let the judges hear waveforms `[N, samples]`. Raises ValueError where embeddings are not finite."""
+    audio, hidden = [], []
+    for part in waveforms.split(BATCH):
+        audio.append(scorers.clap.embed_audio(part))
+        if scorers.classifier is not None:
+            hidden.append(scorers.classifier.embedding(judge_mels(part)))
+    spaces = {CLAP: scorers.clap.for_distances(torch.cat(audio))}
+    logits = None
+    if scorers.classifier is not None:
+        spaces[CLASSIFIER] = torch.cat(hidden)
+        # As its `forward`, which would run the convolutions again.
+        logits = scorers.classifier.classify(F.gelu(spaces[CLASSIFIER]))
+    _check(*spaces.values())
+    return Heard(spaces, torch.cat(audio), logits)
 
-    Raises ValueError where a judge's embeddings are not finite.
+
+def score_clips(system: SystemClips, scorers: Scorers) -> ClipScores:
+    """Every clip's CLAP score, source accuracy and attribute adherence, the last two also as what is seen and heard.
+
+    `seen` is the mean of the source and the seen attributes that are measured, `heard` of the other attributes; a
+    corpus without attributes has neither. Raises ValueError where a judge's embeddings are not finite.
     """
-    values: dict[str, list[float]] = {"clap_score": []}
-    parts: list[Tensor] = []
-    for start in range(0, len(system.rows), BATCH):
-        rows = system.rows[start : start + BATCH]
-        waveforms = system.waveforms[start : start + BATCH]
-        audio, text = scorers.clap.embed_audio(waveforms), scorers.clap.embed_texts([row["caption"] for row in rows])
-        values["clap_score"] += (audio * text).sum(dim=1).tolist()
-        if scorers.classifier is None:
-            parts.append(scorers.clap.for_distances(audio))
-            continue
-        mels = judge_mels(waveforms)
-        parts.append(scorers.classifier.embedding(mels))
-        truth = source_numbers(rows, scorers.sources)
-        values.setdefault("source_accuracy", []).extend(source_recall(scorers.classifier(mels), truth))
-    embeddings = torch.cat(parts)
-    if not (embeddings.isfinite().all() and np.isfinite(values["clap_score"]).all()):
-        raise ValueError("a judge's embeddings hold values that are not finite; `dvc repro --force judges`")
+    heard = hear(system.waveforms, scorers)
+    text = scorers.clap.embed_texts([row["caption"] for row in system.rows])
+    _check(text)
+    values: dict[str, list[float]] = {"clap_score": (heard.audio * text).sum(dim=1).tolist()}
+    accuracy = [math.nan] * len(system.rows)
+    if heard.logits is not None:
+        accuracy = source_recall(heard.logits, source_numbers(system.rows, scorers.sources))
+        values["source_accuracy"] = accuracy
     obeyed = [
         adherence(row, waveform.double().numpy(), scorers.thresholds)
         for row, waveform in zip(system.rows, system.waveforms, strict=True)
     ]
     if any(obeyed):
-        values["attribute_adherence"] = [float(np.mean(list(one.values()))) if one else float("nan") for one in obeyed]
+        seen, others = ([_side(one, side) for one in obeyed] for side in (True, False))
+        values["attribute_adherence"] = [known_mean(one.values()) for one in obeyed]
+        values["seen"] = [known_mean([right, *one]) for right, one in zip(accuracy, seen, strict=True)]
+        values["heard"] = [known_mean(one) for one in others]
     # Of sources that no training clip had nothing is known: where that is all, there is no such metric.
     told = {name: numbers for name, numbers in values.items() if not all(math.isnan(number) for number in numbers)}
-    return ClipScores(system.rows, system.takes, embeddings, told, obeyed)
+    return ClipScores(system.rows, system.takes, heard, told, obeyed)
+
+
+def _check(*embeddings: Tensor) -> None:
+    if not all(one.isfinite().all() for one in embeddings):
+        raise ValueError("a judge's embeddings hold values that are not finite; `dvc repro --force judges`")
+
+
+def known_mean(values: Iterable[float]) -> float:
+    """The mean of what is not NaN; NaN where nothing is known."""
+    known = [value for value in values if value == value]
+    return float(np.mean(known)) if known else math.nan
+
+
+def _side(obeyed: Mapping[str, bool], seen: bool) -> list[bool]:
+    return [value for name, value in obeyed.items() if (name in SEEN_ATTRIBUTES) == seen]
 
 
 def summarize(scores: ClipScores, real: Tensor, draws: int, seed: int) -> tuple[dict[str, Estimate], list[str]]:
@@ -107,10 +159,7 @@ def summarize(scores: ClipScores, real: Tensor, draws: int, seed: int) -> tuple[
     """
     summary: dict[str, Estimate] = {}
     missing = []
-    takes = [
-        scores.embeddings[[index for index, one in enumerate(scores.takes) if one == take]]
-        for take in sorted(set(scores.takes))
-    ]
+    takes = [scores.heard.main[take] for take in scores.by_take()]
     for name, counted, lowest in (("fad", frechet_counted, 0.0), ("kad", kernel_counted, -math.inf)):
         try:
             estimates = [

@@ -1,4 +1,7 @@
-"""The systems that are compared and the metrics that compare them, each listed once, in the order of every table."""
+"""The systems that are compared and the metrics that compare them, each listed once, in the order of every table.
+
+`METRICS` are the few that every table has; `MORE_METRICS` stand in metrics/details.tsv alone, with what they mean.
+"""
 
 from __future__ import annotations
 
@@ -113,6 +116,40 @@ METRICS = {
         1,
         "How often attributes that the caption states (pace, count, loudness, order ...) are measured in the signal.",
     ),
+    "seen": Metric(
+        "Seen",
+        "higher",
+        True,
+        True,
+        1,
+        "Of that, what an image can tell: the source and the seen attributes (size ...).",
+    ),
+    "heard": Metric(
+        "Heard",
+        "higher",
+        True,
+        True,
+        1,
+        "Of that, what words alone can tell: the attributes that no image shows (pace, count, loudness ...).",
+    ),
+}
+
+# Which of two systems is better should not hang on one judge: the field's other measures, in metrics/details.tsv.
+MORE_METRICS = {
+    "fad_clap": "FAD on the embeddings of the CLAP that scores",
+    "kad_clap": "KAD on them",
+    "fad_coded": "FAD to training clips that went through the codec, so that its own error counts for nothing",
+    "kad_coded": "KAD to them",
+    "fad_clap_coded": "FAD to them on CLAP's embeddings",
+    "kad_clap_coded": "KAD to them on CLAP's embeddings",
+    "classifier_kl": "KL divergence of the source classifier's probabilities, real clip of the caption from the clip",
+    "classifier_inception_score": "inception score by the source classifier's probabilities",
+    "panns_kl": "KL divergence by PANNs CNN14, as audioldm_eval has it",
+    "panns_inception_score": "inception score by PANNs CNN14, as audioldm_eval has it",
+    "imagebind_score": "cosine of image and clip under ImageBind; it steered A and B and is no independent judge",
+    "take_distance": "mean distance between takes of a caption in CLAP's space; of real: between training clips that "
+    "share all attributes",
+    "near_training": "share of clips nearer to a training clip than 95 % of the real test clips are, in CLAP's space",
 }
 
 

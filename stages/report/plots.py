@@ -119,6 +119,25 @@ def plot_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], path: str |
         panels[0].legend(frameon=False, fontsize=9)
 
 
+def plot_spaces(spaces: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | Path) -> None:
+    """Draw how far ImageBind's space is from CLAP's: a panel for each pair of point sets, a line from each to its own.
+
+    Args:
+        spaces: by title, points `[N, 2]` of ImageBind's side and, in the same order, of CLAP's.
+        path: of the PNG.
+    """
+    with _picture(path, width=3.0 * len(spaces), height=3.4) as figure:
+        for axes, (title, sides) in zip(figure.subplots(1, len(spaces), squeeze=False)[0], spaces.items(), strict=True):
+            left, right = (np.asarray(side, dtype=np.float64) for side in sides)
+            axes.plot(*np.stack([left, right]).transpose(2, 0, 1), color="#bbbbbb", linewidth=0.4, zorder=1)
+            for points, key, name in ((left, "experiment_a", "ImageBind's side"), (right, "reference", "CLAP")):
+                axes.scatter(*points.T, s=9, color=SYSTEMS[key].colour, label=name, linewidths=0, zorder=2)
+            axes.set_title(title, fontsize=9)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+
+
 def plot_mels(mels: Mapping[str, Sequence[ArrayLike]], captions: Sequence[str], path: str | Path) -> None:
     """Draw mel spectrograms in a grid: one row a caption, one column a system, low bands at the bottom.
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from stages.corpus.clips import SEEN_ATTRIBUTES, accepted_clips, spread
+from stages.corpus.clips import accepted_clips, spread
 from stages.embedding.embeddings import Embeddings, load_embeddings
-from stages.evaluation.scoring import ClipScores, Scorers, SystemClips, score_clips
+from stages.evaluation.scoring import ClipScores, Scorers, SystemClips, known_mean, score_clips
 from stages.experiments.denoising import Contexts, Recipe, train_by_denoising
 from stages.experiments.experiment_a import ExperimentA
 from stages.experiments.experiment_b import ExperimentB
@@ -135,32 +133,20 @@ def swapped(test: Embeddings, swap: Swap) -> Embeddings:
 def caption_scores(scores: ClipScores) -> dict[str, Any]:
     """Each caption's mean over its takes: `ids`, and by metric a list in their order, None where it tells nothing.
 
-    Beside the metrics of `score_clips`: `seen` (source and size), `heard` (the other attributes that are measured) and
-    `fit`, the mean of source accuracy and attribute adherence, which the verdicts are of.
+    Beside the metrics of `score_clips`: `fit`, the mean of source accuracy and attribute adherence, which the verdicts
+    are of.
     """
     values = {name: list(numbers) for name, numbers in scores.values.items()}
-    accuracy = values.get("source_accuracy", [math.nan] * len(scores.rows))
-    adherence = values.get("attribute_adherence", [math.nan] * len(scores.rows))
-    parts = [_by_side(obeyed) for obeyed in scores.obeyed]
-    values["seen"] = [_mean([right, *seen]) for right, (seen, _) in zip(accuracy, parts, strict=True)]
-    values["heard"] = [_mean(heard) for _, heard in parts]
-    values["fit"] = [_mean(pair) for pair in zip(accuracy, adherence, strict=True)]
+    unknown = [math.nan] * len(scores.rows)
+    accuracy, adherence = (values.get(name, unknown) for name in ("source_accuracy", "attribute_adherence"))
+    values = {"seen": accuracy, "heard": unknown} | values
+    values["fit"] = [known_mean(pair) for pair in zip(accuracy, adherence, strict=True)]
     ids = sorted({row["id"] for row in scores.rows})
     of_id = {item: [index for index, row in enumerate(scores.rows) if row["id"] == item] for item in ids}
     means = {
-        name: [_mean([numbers[index] for index in of_id[item]]) for item in ids] for name, numbers in values.items()
+        name: [known_mean(numbers[index] for index in of_id[item]) for item in ids] for name, numbers in values.items()
     }
     return {
         "ids": ids,
         **{name: [None if one != one else round(one, 4) for one in numbers] for name, numbers in means.items()},
     }
-
-
-def _by_side(obeyed: Mapping[str, bool]) -> tuple[list[float], list[float]]:
-    seen = [float(value) for name, value in obeyed.items() if name in SEEN_ATTRIBUTES]
-    return seen, [float(value) for name, value in obeyed.items() if name not in SEEN_ATTRIBUTES]
-
-
-def _mean(values: Any) -> float:
-    known = [value for value in values if value == value]
-    return float(np.mean(known)) if known else math.nan
