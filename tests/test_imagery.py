@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from stages import images
-from stages.corpus.soundworld_words import WORDS
+from stages.corpus.soundworld_captions import WORDS
 from stages.imagery.checks import image_problems
 from stages.imagery.glyphs import PROPS, picture
 from stages.imagery.pictograms import illustrate

@@ -12,11 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.corpus import soundworld_words as vocabulary
-from stages.corpus.reprogramming import held_out_pairs, joined_then, part_samples
+from stages.corpus import soundworld_captions as vocabulary
 from stages.corpus.signals import at_level, centroid, generator, level, limited
-from stages.corpus.soundworld import SIZE_PITCH, SOURCES, make
-from stages.corpus.soundworld_plan import draw_recordings, plan
+from stages.corpus.soundworld import CROSSFADE, SIZE_PITCH, SOURCES, joined_then, make
+from stages.corpus.soundworld_plan import draw_recordings, held_out_pairs, plan
 from stages.corpus.soundworld_sources import Draw
 from stages.evaluation.probes import linear_probe
 from stages.params.data import Attribute, Prepare, SoundSource
@@ -261,7 +260,7 @@ def test_what_a_small_codec_keeps_of_a_mel_still_tells_the_source():
 
 def test_joining_keeps_the_length_and_both_parts():
     samples = 40960
-    first, second = np.full(part_samples(samples), 0.1), np.full(part_samples(samples), -0.2)
+    first, second = (np.full((samples + CROSSFADE) // 2, value) for value in (0.1, -0.2))
     wave = joined_then(first, second)
     assert len(wave) == samples
     assert wave[0] == pytest.approx(0.1)

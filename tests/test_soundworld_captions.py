@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages.corpus import soundworld_words as vocabulary
-from stages.corpus.reprogramming import held_out_pairs
+from stages.corpus import soundworld_captions as vocabulary
 from stages.corpus.signals import generator
 from stages.corpus.soundworld import HEARD, SOURCES, draw_attributes
 from stages.corpus.soundworld_captions import caption_of_one, caption_of_two, noun_phrase
+from stages.corpus.soundworld_plan import held_out_pairs
 from stages.imagery.visual_part import parse
 from stages.language.rules import decompose
 from tests.test_soundworld import ATTRIBUTES, made, prepare, worlds

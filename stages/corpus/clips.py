@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,10 +28,7 @@ def accepted_clips(split: str | None = None) -> list[Row]:
 
     Raises ValueError where a split holds nothing.
     """
-    rows = list(iterate_accepted_clips(split))
-    if not rows:
-        raise ValueError(nothing_accepted(split))
-    return rows
+    return _some(iterate_accepted_clips(split), split)
 
 
 def foundation_split() -> str:
@@ -58,10 +55,13 @@ def accepted_pairs(split: str | None = None) -> list[Row]:
 
     Raises ValueError where a split holds nothing.
     """
-    rows = [row for row in iterate_jsonl(QUALITY / "accepted.jsonl") if split in (None, row["split"])]
-    if not rows:
-        raise ValueError(nothing_accepted(split))
-    return rows
+    return _some((row for row in iterate_jsonl(QUALITY / "accepted.jsonl") if split in (None, row["split"])), split)
+
+
+def _some(rows: Iterable[Row], split: str | None) -> list[Row]:
+    if listed := list(rows):
+        return listed
+    raise ValueError(nothing_accepted(split))
 
 
 def nothing_accepted(split: str | None) -> str:

@@ -51,14 +51,9 @@ def categories() -> dict[str, Category]:
 
 
 def caption_of(category: str, wave: Waveform, rng: np.random.Generator) -> str:
-    """Write a caption for a clip of one category.
+    """Write a caption for a clip of one of `categories()`; its adverbs are measured on the clip, `wave` `[samples]`.
 
     For example "A dog with its mouth open can be heard barking repeatedly and loudly."
-
-    Args:
-        category: a key of `categories()`.
-        wave: the clip `[samples]` that the caption is for: its adverbs are measured on it.
-        rng: picks the wording.
     """
     words = categories()[category]
     subject, plural = words.seen[int(rng.integers(len(words.seen)))]

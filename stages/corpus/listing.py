@@ -19,16 +19,8 @@ from stages.corpus.signals import generator
 from stages.params.data import Prepare
 
 AUDIO_ENDINGS = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus"}
-ENCODED_ENDINGS = {
-    ".m4a",
-    ".mp4",
-    ".mov",
-    ".mkv",
-    ".avi",
-    ".webm",
-    ".aac",
-    ".wma",
-}  # what ffmpeg takes the sound out of
+# What ffmpeg takes the sound out of.
+ENCODED_ENDINGS = {".m4a", ".mp4", ".mov", ".mkv", ".avi", ".webm", ".aac", ".wma"}
 UNREADABLE_ENDINGS = {*ENCODED_ENDINGS, ".raw"}  # listed, so that they are not called missing
 # The words of Hugging Face's datasets; of a `split` column, a folder or a table's name.
 SPLITS = {

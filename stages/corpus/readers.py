@@ -58,18 +58,8 @@ def read_corpus(prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     folder = Path(prepare.folder)
     if not folder.is_dir():
         raise ValueError(f"prepare.folder={prepare.folder}: no such folder; put the {prepare.corpus} corpus there")
-    if prepare.corpus == "esc10":
-        clips, rejected = _esc10(folder)
-    elif prepare.corpus == "esc50":
-        clips, rejected = _esc50(folder)
-    elif prepare.corpus == "audiocaps":
-        clips, rejected = audiocaps(folder, prepare)
-    elif prepare.corpus == "clotho":
-        clips, rejected = clotho(folder, prepare)
-    elif prepare.corpus == "wavcaps":
-        clips, rejected = wavcaps(folder, prepare)
-    else:
-        clips, rejected = _audiofolder(folder, prepare)
+    readers = {"esc10": _esc10, "esc50": _esc50, "audiocaps": audiocaps, "clotho": clotho, "wavcaps": wavcaps}
+    clips, rejected = readers.get(prepare.corpus, _audiofolder)(folder, prepare)
     if not clips:
         reasons = ", ".join(f"{count} {reason}" for reason, count in counted(rejected)) or "none rejected"
         raise ValueError(
@@ -79,7 +69,7 @@ def read_corpus(prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     return _limited(sorted(clips, key=lambda clip: clip.id), prepare), rejected
 
 
-def _esc10(folder: Path) -> tuple[list[Clip], list[Rejected]]:
+def _esc10(folder: Path, _prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     """Class folders such as `001 - Dog bark/1-100032-A.ogg`: fold, freesound id, take.
 
     Clips of one source lie in one fold: 1 to 3 train, 4 valid, 5 test.
@@ -100,7 +90,7 @@ def _esc10(folder: Path) -> tuple[list[Clip], list[Rejected]]:
     return clips, rejected
 
 
-def _esc50(folder: Path) -> tuple[list[Clip], list[Rejected]]:
+def _esc50(folder: Path, _prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     """`meta/esc50.csv` beside `audio/`: columns filename, fold, category, src_file. Folds as in ESC-10."""
     if not (folder / "meta" / "esc50.csv").is_file():
         raise ValueError(

@@ -1,45 +1,103 @@
 """Captions of soundworld: plain English sentences from a clip's attributes, in many wordings.
 
 A caption names exactly the attributes that it is given. What is seen (source, size, material, scene) and what is
-heard (pace, loudness, envelope, count, order) each fill three to seven words and share none.
+heard (pace, loudness, envelope, count, order) each fill three to seven words. No word of a visual phrase (nouns,
+places, "a", "in", "on" ...) occurs among the words for what is heard, so that every caption can be split.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-
-from stages.corpus.soundworld_words import (
-    ADJECTIVE,
-    ADVERB,
-    ENVELOPE,
-    MATERIAL,
-    NEUTRAL_COUNTED,
-    NEUTRAL_VERBS,
-    PITCH,
-    SIZE,
-    TIMES,
-    TOGETHER,
-    WORDS,
-)
 
 Option = TypeVar("Option")
 Attributes = Mapping[str, str]
 MIN_WORDS, MAX_WORDS = 3, 7
 
 
+@dataclass(frozen=True)
+class Words:
+    """One source's words. `noun` may hold `{size}` and `{material}`; verbs are in the form that agrees with it."""
+
+    noun: str
+    plural: bool
+    article: bool
+    materials: bool
+    counted: bool  # whether single events can be counted ("twice")
+    outdoor: tuple[str, ...]
+    indoor: tuple[str, ...]
+    verbs: tuple[str, ...]
+
+
+def _words() -> dict[str, Words]:
+    """Each line of soundworld_words.tsv by its source."""
+    with open(Path(__file__).with_name("soundworld_words.tsv"), encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return {
+        row["source"]: Words(
+            noun=row["noun"],
+            plural=row["plural"] == "yes",
+            article=row["article"] == "yes",
+            materials=row["materials"] == "yes",
+            counted=row["counted"] == "yes",
+            outdoor=tuple(row["outdoor"].split(";")),
+            indoor=tuple(row["indoor"].split(";")),
+            verbs=tuple(row["verbs"].split(";")),
+        )
+        for row in rows
+    }
+
+
+WORDS = _words()
+SIZE = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
+MATERIAL = {"metal": ("metal", "steel", "iron"), "wood": ("wooden", "oak", "bamboo")}
+
+# What says nothing about the source, for singular and plural subjects.
+NEUTRAL_VERBS = (
+    ("sounds", "sound"),
+    ("repeats", "repeat"),
+    ("is heard", "are heard"),
+    ("can be heard", "can be heard"),
+    ("keeps going", "keep going"),
+    ("persists", "persist"),
+    ("continues", "continue"),
+)
+NEUTRAL_COUNTED = (("sounds", "sound"), ("is heard", "are heard"), ("can be heard", "can be heard"))
+
+ADVERB = {
+    "slow": ("slowly", "unhurriedly", "lazily"),
+    "fast": ("quickly", "rapidly", "swiftly", "briskly"),
+    "quiet": ("quietly", "softly", "faintly", "gently"),
+    "loud": ("loudly", "noisily", "powerfully", "strongly"),
+    "steady": ("steadily", "evenly", "constantly"),
+}
+ADJECTIVE = {
+    "slow": ("slow", "unhurried", "lazy"),
+    "fast": ("quick", "rapid", "fast", "brisk"),
+    "quiet": ("quiet", "soft", "faint", "gentle"),
+    "loud": ("loud", "powerful", "strong"),
+}
+ENVELOPE = {
+    "steady": ("without change", "never changing", "staying level"),
+    "fading": ("fading away", "dying away", "growing fainter", "becoming weaker"),
+    "growing": ("growing louder", "getting louder", "becoming stronger", "swelling up"),
+}
+TIMES = {"once": ("once", "just once", "only once"), "twice": ("twice", "two times"), "three": ("three times",)}
+
+TOGETHER = ("sound together", "are heard together", "can be heard together", "keep going together", "blend together")
+PITCH = {"low": ("low", "deep"), "high": ("high", "shrill")}
+
+
 def caption_of_one(source: str, attributes: Attributes, neutral: bool, rng: np.random.Generator) -> str:
-    """Write a caption for one source.
+    """Write a caption for one source, as "A small iron bell in a church rings slowly, fading away".
 
-    For example "A small iron bell in a church rings slowly and softly, fading away."
-
-    Args:
-        source: a key of `WORDS`.
-        attributes: what to name; `place` (a phrase) stands for `scene`.
-        neutral: use a verb that does not give the source away ("sounds", "repeats").
-        rng: picks the wording.
+    It names the `attributes`, of which `place` (a phrase) stands for `scene`; with `neutral` its verb does not give the
+    source away ("sounds", "repeats").
     """
     subject = noun_phrase(source, attributes, rng)
     place = attributes.get("place", "")
@@ -62,9 +120,7 @@ def caption_of_one(source: str, attributes: Attributes, neutral: bool, rng: np.r
 def caption_of_two(
     sources: Sequence[str], sizes: Sequence[str], attributes: Attributes, together: bool, rng: np.random.Generator
 ) -> str:
-    """Write a caption for two sources.
-
-    For example "A small dog and large waves are heard, first softly, then loudly."
+    """Write a caption for two sources, as "A small dog and large waves are heard, first softly, then loudly".
 
     `sources` and `sizes` ("": unnamed) come in the order in which they are named, which says nothing about their
     order in time.

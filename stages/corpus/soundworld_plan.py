@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from stages.corpus.clips import FOUNDATION
-from stages.corpus.reprogramming import held_out_pairs
 from stages.corpus.signals import generator
 from stages.params.data import Prepare, SoundSource
 
@@ -37,6 +36,12 @@ class Planned:
     def split(self) -> str:
         """Both recordings lie in it."""
         return self.recordings[0].split
+
+
+def held_out_pairs(sources: Sequence[str]) -> set[frozenset[str]]:
+    """The pairs that only the test split may join: each source with the one half the list away, so that all occur."""
+    names = sorted(sources)
+    return {frozenset(pair) for pair in zip(names, names[len(names) // 2 :], strict=False)}
 
 
 def plan(prepare: Prepare) -> list[Planned]:
