@@ -108,16 +108,10 @@ def with_images(
 
 
 def pair_problems(pair: dict[str, Any], image: str | None, params: Quality) -> list[str]:
-    """List what is wrong with a pair and its image as reason codes; an empty list means it is accepted.
+    """List what is wrong with a pair and its image (a path) as reason codes; an empty list means it is accepted.
 
-    Args:
-        pair: a row of data/decomposed.jsonl.
-        image: path of its image, None where there is none.
-        params: the `quality` section.
-
-    Returns:
-        The decomposer's own reason where it found no parts; else the codes of `text_problems`, `profane` where that is
-        asked for, and the codes of `image_problems`, `image_missing` where there is no file.
+    The decomposer's own reason where it found no parts; else the codes of `text_problems`, `profane` where that is
+    asked for, and the codes of `image_problems`, `image_missing` where there is no file.
     """
     if pair["reason"] is not None:
         return [pair["reason"]]

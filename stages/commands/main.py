@@ -27,11 +27,11 @@ COMMANDS = {
     "deps": "hold dvc.yaml against the code: which files and params each stage depends on",
     "decomposition-report": "count how a file of captions fares in decomposition",
 }
+# Of commands that live beside what they use.
 ROOMS = {
-    "memory": "full_size",
-    "rehearse": "full_size",
-    "cards": "report",
-}  # of commands that live beside what they use
+    **dict.fromkeys(("weights", "memory", "rehearse"), "full_size"),
+    **dict.fromkeys(("cards", "contact-sheet"), "report"),
+}
 
 
 def entry() -> None:

@@ -40,17 +40,12 @@ def seed_of(item: str, seed: int, attempt: int) -> int:
 
 
 def painter(params: Images) -> Callable[[Sequence[dict[str, Any]]], list[Painted]]:
-    """Return what draws a batch of rows, one visual part each, by a pipeline that is loaded for the first new image.
+    """Return what draws a batch of at most `flux.batch_size` rows by a pipeline that is loaded for the first new image.
 
-    An image goes at once into the side cache and is not drawn again: a killed run goes on where it was and ends with
-    the same bytes, since a batch that was half done is filled up to its size, which may show in the last bits.
-
-    Args:
-        params: the `images` section. At most `params.flux.batch_size` rows, with `id` and `visual_part`, are a batch.
-
-    Returns:
-        A function that gives each row in order, its PNG in the cache (`params.size` square; None where every attempt
-        was blank) and its seed. It raises ValueError where the model cannot be loaded.
+    It gives each row (`id`, `visual_part`) in order, its PNG in the cache (`params.size` square; None where every
+    attempt was blank) and its seed, and raises ValueError where the model cannot be loaded. An image goes at once into
+    the side cache and is not drawn again: a killed run goes on where it was and ends with the same bytes, since a batch
+    that was half done is filled up to its size, which may show in the last bits.
     """
     pipeline: FluxPipeline | None = None
 

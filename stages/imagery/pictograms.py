@@ -36,15 +36,9 @@ class Illustration:
 
 
 def illustrate(visual_part: str, item: str, seed: int, size: int) -> Illustration:
-    """Draw a visual part.
+    """Draw a visual part in English, "a small brass bell in a church", `size` pixels a side.
 
-    Args:
-        visual_part: English, such as "a small brass bell in a church".
-        item: the id of what the picture is for; with `seed` it decides everything random.
-        seed: the stage's seed.
-        size: pixels a side.
-
-    Raises ValueError where the visual part holds no words.
+    The `item`'s id and the stage's `seed` decide everything random. Raises ValueError where there are no words.
     """
     scene = parse(visual_part)
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}:{item}".encode()).digest()[:8], "big"))

@@ -1,58 +1,48 @@
-"""Pairs with their images on one page or one picture, which holds its images and fetches nothing."""
+"""Put accepted and rejected pairs on one page, for people who would rather look than count.
+
+Command: `bind-an-audio contact-sheet --out sheet.html`
+Reads data/quality/ and data/images/; the page holds its images. Pairs are spread over the whole list. A second for 60.
+"""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping, Sequence
-from typing import Any
+import argparse
+from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
-
+from stages.corpus.clips import QUALITY, spread
+from stages.formats.files import read_jsonl, write_text
 from stages.formats.images import UnusableImageError, open_image
+from stages.imagery.image_folder import images_in_order
 from stages.report.pages import image_uri, page
 
-Groups = Mapping[str, Sequence[Mapping[str, Any]]]  # rows by their heading; `image` is a path, None where there is none
-
-SIDE, LINES, LINE = 160, 6, 14  # pixels of a picture, lines below it, pixels of a line
-COLUMNS = 6
+SIDE = 160  # pixels of a picture
 
 
-def contact_page(groups: Groups) -> str:
-    """One HTML page with the images in it."""
-
-    def picture(row: Mapping[str, Any]) -> str | None:
-        tile = _tile(row["image"])
-        return None if tile is None else image_uri(tile, "PNG")
-
-    return page("contact_sheet.html", groups=groups, picture=picture)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's arguments to a parser."""
+    parser.add_argument("--out", type=Path, required=True, help="where the page goes, an .html file")
+    parser.add_argument("--pairs", type=int, default=30, help="how many accepted and how many rejected pairs (30)")
 
 
-def contact_picture(groups: Groups) -> Image.Image:
-    """One image: rows of pictures with their words below."""
-    high = SIDE + LINES * LINE + 12
-    rows_of = {name: -(-len(rows) // COLUMNS) for name, rows in groups.items()}
-    sheet = Image.new("RGB", (COLUMNS * (SIDE + 12), sum(24 + count * high for count in rows_of.values())), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    top = 0
-    for name, rows in groups.items():
-        pen.text((6, top + 4), name, "black", font)
-        for index, row in enumerate(rows):
-            left, upper = index % COLUMNS * (SIDE + 12) + 6, top + 24 + index // COLUMNS * high
-            tile = _tile(row["image"]) or Image.new("RGB", (SIDE, SIDE), "lightgrey")
-            sheet.paste(tile, (left, upper))
-            words = [*row.get("reasons", []), row["visual_part"], row["text_part"]]
-            words += [row["caption"]] if "reasons" in row else []
-            lines = [line for text in filter(None, words) for line in textwrap.wrap(text, 28)][:LINES]
-            pen.multiline_text((left, upper + SIDE + 2), "\n".join(lines), "black", font, spacing=1)
-        top += 24 + rows_of[name] * high
-    return sheet
+def main(arguments: argparse.Namespace) -> None:
+    """Write the page. Raises ValueError where `--out` is no HTML file or `--pairs` is not positive."""
+    if arguments.out.suffix != ".html":
+        raise ValueError(f"--out={arguments.out}: the sheet is a page; name an .html file")
+    if arguments.pairs < 1:
+        raise ValueError(f"--pairs={arguments.pairs}: at least 1")
+    drawn = {item: path for item, path, _ in images_in_order()}
+    groups = {}
+    for name in ("accepted", "rejected"):
+        rows = read_jsonl(QUALITY / f"{name}.jsonl")
+        shown = spread(rows, arguments.pairs)
+        groups[f"{len(rows)} {name}"] = [row | {"picture": picture(drawn.get(row["id"]))} for row in shown]
+    write_text(arguments.out, page("contact_sheet.html", groups=groups))
+    print(f"{arguments.out}: {', '.join(f'{len(rows)} of {name}' for name, rows in groups.items())} pairs")
 
 
-def _tile(path: str | None) -> Image.Image | None:
-    """A picture of SIDE pixels, None where there is none or it cannot be read."""
-    if path is None:
-        return None
+def picture(path: str | None) -> str | None:
+    """A small picture as a data URI, None where there is none or it cannot be read."""
     try:
-        return open_image(path).resize((SIDE, SIDE))
+        return image_uri(open_image(path).resize((SIDE, SIDE)), "PNG") if path else None
     except UnusableImageError:
         return None

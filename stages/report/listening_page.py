@@ -69,16 +69,10 @@ def write_listening_page(
     doubts: Sequence[str],
     notes: Sequence[str],
 ) -> None:
-    """Write the page in one step.
+    """Write the page in one step; `rows` and, from left to right, `systems` are shown in the order that they have.
 
-    Args:
-        path: the HTML file.
-        title: heading and window title.
-        rows: the captions, in the order in which they are shown.
-        systems: which systems are shown, from left to right; `SYSTEMS` says what they are.
-        summary: system -> metric -> value, as in metrics/evaluation.json; what `METRICS` does not know is left out.
-        doubts: why nothing about A against B follows from the run; shown above the results.
-        notes: paragraphs of plain text for the foot of the page, such as dates, caveats, licences.
+    `summary` is system -> metric -> value, as in metrics/evaluation.json; what `METRICS` does not know is left out.
+    `doubts`, why nothing about A against B follows, stand above the results, the paragraphs of `notes` at the foot.
     """
     shown = [key for key in METRICS if any(key in values for values in summary.values())]
     text = page(

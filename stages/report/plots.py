@@ -31,16 +31,10 @@ DPI = 100
 
 
 def plot_metric(metric: str, rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Draw one bar a system with its 95 % interval, in the order of `SYSTEMS`.
+    """Draw one bar a system with its 95 % interval, its clips at guidance 1 hatched beside it.
 
-    Args:
-        metric: name of the metric, the title where `METRICS` has none.
-        rows: `{"system", "metric", "value", "low", "high"}`; rows of other metrics are left out. A system's clips at
-            guidance 1 stand hatched beside it. `low` and `high` are None or empty where there is no interval.
-        path: of the PNG.
-
-    Raises:
-        ValueError: no row of this metric, a system that `SYSTEMS` does not name.
+    Of `rows`, `{"system", "metric", "value", "low", "high"}`, those of other metrics are left out; `low` and `high` are
+    None or empty where there is no interval. Raises ValueError for no row of this metric, and for an unknown system.
     """
     chosen = {row["system"]: row for row in rows if row["metric"] == metric}
     if not chosen:
@@ -92,12 +86,7 @@ def read_curve(path: str | Path) -> list[dict[str, float]]:
 def plot_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> None:
     """Draw validation diffusion losses over updates and over compute, side by side.
 
-    Args:
-        curves: rows with the columns of `CURVE_COLUMNS`, by system (`experiment_a`, `experiment_b`).
-        path: of the PNG.
-
-    Raises:
-        ValueError: a system that `SYSTEMS` does not name.
+    `curves` are rows with the columns of `CURVE_COLUMNS`, by system. Raises ValueError for an unknown system.
     """
     with _picture(path, width=8.0, height=3.2) as figure:
         panels = figure.subplots(1, 2, sharey=True)
@@ -141,15 +130,8 @@ def plot_spaces(spaces: Mapping[str, tuple[ArrayLike, ArrayLike]], path: str | P
 def plot_mels(mels: Mapping[str, Sequence[ArrayLike]], captions: Sequence[str], path: str | Path) -> None:
     """Draw mel spectrograms in a grid: one row a caption, one column a system, low bands at the bottom.
 
-    A spectrogram takes some 6 KB of the file.
-
-    Args:
-        mels: log10 mels `[80, frames]`, about -5 (silence, black) to 1 (white), one a caption, by system.
-        captions: one a row.
-        path: of the PNG.
-
-    Raises:
-        ValueError: a system with another number of mels than there are captions; no captions.
+    `mels` are log10 mels `[80, frames]`, about -5 (silence, black) to 1 (white), one a caption, by system; each takes
+    some 6 KB of the file. Raises ValueError for a system with other than a mel a caption, and without captions.
     """
     for system, column in mels.items():
         if len(column) != len(captions) or not captions:
