@@ -19,7 +19,7 @@ from itertools import chain
 from stages.formats.files import read_jsonl, write_jsonl
 from stages.language.rules import Decomposition, decompose
 from stages.language.text import outcomes
-from stages.language_model.decomposition import decompose_all, estimate_all
+from stages.language_model.asking import decompose_all, estimate_all
 from stages.params.data import Decompose
 from stages.params.schema import load_params
 from stages.plumbing.cluster import in_batches, map_batches

@@ -34,8 +34,8 @@ class TooLargeError(ValueError):
     """The account's limit of tokens that may wait in batches does not allow a batch."""
 
 
-def ask_in_batches(captions: list[str], step_of: Callable[[str], Step], cache: RequestCache, bill: Bill) -> None:
-    """Ask round by round until every conversation has ended; arguments as of `ask_all`.
+async def ask_in_batches(captions: list[str], step_of: Callable[[str], Step], cache: RequestCache, bill: Bill) -> None:
+    """Ask round by round until every caption's conversation has ended; replies are kept in `cache` and added to `bill`.
 
     A row that failed is asked for in the next round; after three rounds without a reply the run ends. Where a batch is
     over the server's limit of waiting tokens, it is halved, and one is sent at a time.
@@ -44,7 +44,7 @@ def ask_in_batches(captions: list[str], step_of: Callable[[str], Step], cache: R
         ValueError: the budget would be passed by the next round, the server takes no batch or gives an error that no
             second try can mend.
     """
-    asyncio.run(_Batches(cache, bill).ask(captions, step_of))
+    await _Batches(cache, bill).ask(captions, step_of)
 
 
 class _Batches:

@@ -49,12 +49,12 @@ def price_of(model: str) -> Price | None:
     if row is None:
         return None
     try:
-        price = Price(float(row["input"]), float(row["cached_input"]), float(row["output"]), row["date"])
+        prices = {name: float(row[name]) for name in ("input", "cached_input", "output")}
     except (TypeError, ValueError):
-        price = None
-    if not price or not all(0 <= number < float("inf") for number in (price.input, price.cached_input, price.output)):
+        prices = {}
+    if not prices or not all(0 <= number < float("inf") for number in prices.values()):
         raise ValueError(f"{PRICES}: {row['model']} needs three prices, a date and a source, each after a tab")
-    return price
+    return Price(**prices, date=row["date"])
 
 
 def cost(price: Price | None, tier: str, tokens_in: float, tokens_out: float, cached: float = 0) -> float:

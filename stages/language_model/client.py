@@ -104,20 +104,12 @@ class Client:
         tokens: float = 0,
         patience: float = 1,
     ) -> Answer:
-        """Return what a call brings, once it brings an answer.
+        """Return what `read` finds in the raw response of `call`, a request of `tokens`, once it is an answer.
 
         Passing faults (429, 5xx, time-outs, broken connections, what is no answer) are tried again after what the
-        server asks for, or a jittered pause that doubles.
-
-        Args:
-            call: sends a request by openai's client and returns the raw response.
-            read: reads its text; raises NoAnswerError where that holds no answer.
-            tokens: what it takes of a limit of tokens.
-            patience: times `BIND_AN_AUDIO_REQUEST_SECONDS`, after which the whole call counts as lost.
-
-        Raises:
-            ValueError: an error that no second try mends, or TRIES failures in a row.
-            StoppedError: the run has ended meanwhile.
+        server asks for, or a jittered pause that doubles; a call is lost after `patience` times
+        `BIND_AN_AUDIO_REQUEST_SECONDS`. Raises ValueError for an error that no second try mends or TRIES failures in a
+        row, StoppedError where the run has ended meanwhile.
         """
         import openai
 

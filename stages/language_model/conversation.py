@@ -67,18 +67,12 @@ def first_request(caption: str, prompt: str, params: Decompose) -> dict[str, Any
 
 
 def next_step(caption: str, prompt: str, params: Decompose, kept: Callable[[str], Reply | None]) -> Step:
-    """Walk a caption's conversation as far as the kept replies reach.
+    """Walk a caption's conversation as far as the `kept` replies (by key, None where not sent yet) reach.
 
-    Args:
-        caption: one caption.
-        prompt: the system prompt.
-        params: the `decompose` section; at most `attempts` answers are asked for. One that its limit cut off does not
-            count: it is asked for again with a higher limit.
-        kept: gives the reply to the request of a key, None where it was not sent yet.
-
-    Returns:
-        A request, or an outcome: the parts of the first answer that breaks no rule, else the first broken rule of the
-        last answer as reason (`answer_refused`, `answer_not_json`, `answer_cut_off` or a code of `text_problems`).
+    It ends in a request, or an outcome: the parts of the first answer that breaks no rule, else the first broken rule
+    of the last answer as reason (`answer_refused`, `answer_not_json`, `answer_cut_off` or a code of `text_problems`).
+    At most `attempts` answers are asked for; one that its limit cut off does not count and is asked for again with a
+    higher limit.
     """
     if not words(caption):
         return Step(None, _failed("caption_empty"), ())
