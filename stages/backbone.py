@@ -28,7 +28,7 @@ from stages.published.unet import convert_unet
 from stages.synthesis.codec import Codec, load_codec
 from stages.synthesis.mel import mel_spectrogram
 from stages.synthesis.unet import BACKBONE, Denoiser, build_denoiser, load_denoiser, save_denoiser
-from stages.towers.clap import TextEncoder, TextTokenizer
+from stages.towers.clap import Clap, PublishedText, Tokenizer
 from stages.towers.store import load_clap
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
@@ -115,7 +115,7 @@ def convert(params: PublishedBackbone) -> None:
 
 
 def encode_split(
-    split: str, codec: Codec, clap: TextEncoder, tokenizer: TextTokenizer, work: Path, runs_on: str = "cpu"
+    split: str, codec: Codec, clap: Clap | PublishedText, tokenizer: Tokenizer, work: Path, runs_on: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Scaled latents `[N, C, 10, W]` and CLAP token features `[N, 77, C]` of a split; `clap` lies on `runs_on`."""
     rows = accepted_clips(split)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stages.commands import main as commands
-from stages.full_size.memory import parameters, peak_bytes
+from stages.full_size.memory import gigabytes, parameters
 
 
 def test_components_have_their_published_numbers_of_parameters(monkeypatch, capsys):
@@ -47,10 +47,10 @@ def test_the_peak_is_what_is_held_at_once():
             torch.empty(1_000_000) for _ in range(3)
         ]
 
-    assert peak_bytes(one_after_the_other) == pytest.approx(4e6, rel=0.01)
-    assert peak_bytes(together) == pytest.approx(12e6, rel=0.01)
+    assert gigabytes(one_after_the_other) == pytest.approx(4e-3, rel=0.01)
+    assert gigabytes(together) == pytest.approx(12e-3, rel=0.01)
     network = torch.nn.Sequential(*[torch.nn.Linear(256, 256) for _ in range(8)])
-    kept = peak_bytes(lambda: network(torch.randn(1000, 256)))
+    kept = gigabytes(lambda: network(torch.randn(1000, 256)))
     with torch.no_grad():
-        freed = peak_bytes(lambda: network(torch.randn(1000, 256)))
+        freed = gigabytes(lambda: network(torch.randn(1000, 256)))
     assert kept >= 3 * freed

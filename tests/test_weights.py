@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages.commands import main as commands
-from stages.full_size import catalogue
-from stages.full_size.catalogue import Published, needed, verified
-from stages.full_size.download import download
+from stages.full_size.weights import CATALOGUE, Published, download, needed, verified
 from stages.params.schema import load_params
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +74,7 @@ def test_the_full_preset_needs_every_part_once_and_the_default_nothing():
 
 
 def test_every_entry_of_the_catalogue_has_one_source_and_a_known_reader():
-    for entry in json.loads(catalogue.CATALOGUE.read_text()):
+    for entry in json.loads(CATALOGUE.read_text()):
         assert sum(name in entry for name in ("repository", "url", "page")) == 1
         assert set(entry["read_by"]) <= {
             "encoders",
@@ -162,7 +160,7 @@ def test_the_command_without_a_network_still_lists_what_to_do(tmp_path, monkeypa
 def test_the_command_is_content_when_all_is_there(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "presets").symlink_to(ROOT / "presets")
-    monkeypatch.setattr("stages.commands.weights.verified", lambda _file: "here")
+    monkeypatch.setattr("stages.full_size.weights.verified", lambda _file: "here")
     commands.main(["weights", "--preset", "full"])
     assert "dvc add models/pretrained/full" in capsys.readouterr().out
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())

@@ -42,13 +42,8 @@ B_SIZES = {"width", "blocks", "heads"}
 MODES = [(precision, kept) for precision in ("float32", "bfloat16") for kept in (False, True)]
 # AdamW's two moments in bytes a parameter; in 8 bits with a scale for each block of 256.
 OPTIMIZERS = {"adamw": 8.0, "adamw_8bit": 2.03}
-A = {
-    "fusion": "mean",
-    "embedding_dim": EMBEDDING_DIM,
-    "context_dim": CONTEXT_DIM,
-    "context_tokens": 1,
-    "length": TOKENS,
-}
+FUSED = {"fusion": "mean", "embedding_dim": EMBEDDING_DIM}
+A = {**FUSED, "context_dim": CONTEXT_DIM, "context_tokens": 1, "length": TOKENS}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +88,7 @@ def parameters() -> dict[str, int]:
         with ib.WithoutMemory():
             counts[f"ImageBind-huge, {name}"] = count(ib.build_imagebind(params.encoders.imagebind, (name,), 10, 204))
     shapes = read_json(SHAPES)
-    b = {"fusion": "mean", "embedding_dim": EMBEDDING_DIM, **params.train_b.model_dump(include=B_SIZES)}
+    b = {**FUSED, **params.train_b.model_dump(include=B_SIZES)}
     with torch.device("meta"):
         counts["Make-An-Audio's text tower"] = count(TextTower(BERT_BASE, CONTEXT_DIM))
         for part, prefix in (("U-Net", UNET), ("VAE", VAE)):
@@ -121,7 +116,7 @@ def training_activations(batch_size: int, precision: str, checkpointing: bool) -
             loss: Tensor = random_diffusion_loss(denoiser, latents, context, "plain")
         loss.backward()
 
-    return peak_bytes(update) / 1e9
+    return gigabytes(update)
 
 
 @torch.no_grad()
@@ -196,12 +191,7 @@ def _published(prefix: str) -> dict[str, Tensor]:
 
 
 def gigabytes(run: Callable[[], object]) -> float:
-    """`peak_bytes` in gigabytes."""
-    return peak_bytes(run) / 1e9
-
-
-def peak_bytes(run: Callable[[], object]) -> int:
-    """The most bytes that `run` holds at once of what it allocates itself, by torch's profiler."""
+    """The most that `run` holds at once of what it allocates itself, in gigabytes, by torch's profiler."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         run()
     held = most = 0
@@ -209,7 +199,7 @@ def peak_bytes(run: Callable[[], object]) -> int:
         if event.name() == "[memory]":
             held += event.nbytes()
             most = max(most, held)
-    return most
+    return most / 1e9
 
 
 def count(network: nn.Module) -> int:

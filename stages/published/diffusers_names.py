@@ -34,13 +34,8 @@ NORM_GROUPS = 32
 def read_unet(weights: Mapping[str, Tensor], heads: int | Sequence[int], origin: str | Path) -> Any:
     """Make-An-Audio's U-Net as diffusers' UNet2DConditionModel, of the weights' sizes, for evaluation.
 
-    Args:
-        weights: by Make-An-Audio's names.
-        heads: attention heads, of every level or one number a level; weights do not tell.
-        origin: the file, for messages.
-
-    Raises:
-        ValueError: weights that are missing, unknown or of another shape, or no U-Net of this kind.
+    Weights do not tell the attention `heads`, of every level or one number a level. Raises ValueError, naming `origin`,
+    for weights that are missing, unknown or of another shape, or no U-Net of this kind.
     """
     from diffusers import UNet2DConditionModel
 

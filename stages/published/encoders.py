@@ -73,18 +73,12 @@ def _convert_text(folder: Path, weights: Path, clap: str) -> tuple[nn.Module, di
 def read_text_tower(weights: Mapping[str, Tensor], origin: str | Path, heads: int | None = None) -> TextTower:
     """Make-An-Audio's text tower of the sizes that the weights have, with the weights, in evaluation mode.
 
-    Args:
-        weights: by the names below `cond_stage_model.caption_encoder.`.
-        origin: the file, for messages.
-        heads: of attention; left out, BERT's own 64 dimensions a head.
-
-    Raises:
-        ValueError: weights that are missing, unknown or of another shape.
+    `weights` go by the names below `cond_stage_model.caption_encoder.`, without `heads` attention has BERT's own 64
+    dimensions a head. Raises ValueError, naming `origin`, for weights that are missing, unknown or of another shape.
     """
     config = bert_config(without_prefix(weights, "base."), origin, heads)
-    tower = TextTower(
-        config, shape_of(weights, "projection.linear1.weight", 2, origin, "text tower of MS-CLAP's kind")[0]
-    )
+    width = shape_of(weights, "projection.linear1.weight", 2, origin, "text tower of MS-CLAP's kind")[0]
+    tower = TextTower(config, width)
     load_exactly(tower, weights, origin)
     return tower.eval()
 

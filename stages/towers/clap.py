@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,25 +21,6 @@ from stages.weights.fitting import shape_of
 
 TEXT_TOKENS = 77
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-
-
-class TextEncoder(Protocol):
-    """What later stages ask of a CLAP, trained or published: token features as the U-Net's context."""
-
-    def to(self, device: str) -> Any:
-        """Move the network."""
-
-    def token_features(self, tokens: Tensor) -> Tensor:
-        """Token ids `[B, T]` to `[B, T, D]`."""
-
-
-class TextTokenizer(Protocol):
-    """What reads its captions: always T tokens, those after the text are `padding`."""
-
-    padding: int
-
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids `[B, T]`."""
 
 
 class Projection(nn.Module):
@@ -207,20 +188,20 @@ def write_vocabulary(path: Path, pieces: Sequence[str]) -> None:
 
 
 class Tokenizer:
-    """BERT's tokenizer over a `vocab.txt`, always `tokens` of them; a longer text is cut."""
+    """BERT's tokenizer over a `vocab.txt`, always `tokens` of them: a longer text is cut, a shorter one padded."""
+
+    padding = 0
 
     def __init__(self, vocabulary: Path, tokens: int = TEXT_TOKENS) -> None:
         from transformers import BertTokenizer
 
         pieces = vocabulary.read_text(encoding="utf-8").splitlines()
-        self.vocabulary = len(pieces)
-        self.padding = 0
-        self.tokens = tokens
-        self._bert = BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, do_lower_case=True)
+        self.vocabulary, self.tokens = len(pieces), tokens
+        self._read = BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, do_lower_case=True)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids `[B, tokens]`, padded with 0."""
-        encoded = self._bert(list(texts), padding="max_length", truncation=True, max_length=self.tokens)
+        """Token ids `[B, tokens]`."""
+        encoded = self._read(list(texts), padding="max_length", truncation=True, max_length=self.tokens)
         return torch.tensor(encoded["input_ids"], dtype=torch.long)
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from stages.towers.clap import TEXT_TOKENS
+from stages.towers.clap import TEXT_TOKENS, Tokenizer
 
 PADDING = 1
 TOKENIZER_FOLDER = "roberta-base"
@@ -33,7 +31,7 @@ class RobertaTower(nn.Module):
         return hidden
 
 
-class RobertaTokenizer:
+class RobertaTokenizer(Tokenizer):
     """RoBERTa's byte-pair tokenizer from a folder with `vocab.json` and `merges.txt`, always 77 tokens."""
 
     padding = PADDING
@@ -45,16 +43,11 @@ class RobertaTokenizer:
             if not (Path(folder) / name).is_file():
                 raise ValueError(f"{folder}/{name}: no such file; `bind-an-audio weights` says where it comes from")
         try:
-            self._roberta = Published.from_pretrained(str(folder), local_files_only=True)
+            self._read = Published.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # the tokenizers library raises no narrower one
             reason = str(error).splitlines()[0][:120]
             raise ValueError(f"{folder}: no tokenizer of RoBERTa's kind ({reason}); get its files again") from None
-        self.vocabulary = len(self._roberta)
-
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids `[B, 77]`, padded with 1."""
-        encoded = self._roberta(list(texts), padding="max_length", truncation=True, max_length=TEXT_TOKENS)
-        return torch.tensor(encoded["input_ids"], dtype=torch.long)
+        self.vocabulary, self.tokens = len(self._read), TEXT_TOKENS
 
 
 def copy_roberta_tokenizer(source: Path, folder: Path, words: int) -> None:

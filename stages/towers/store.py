@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stages.formats.files import read_json, write_json
 from stages.params.models import ClapSize, ImageBindSize
 from stages.towers import imagebind as ib
-from stages.towers.clap import Clap, PublishedText, TextEncoder, TextTokenizer, TextTower, Tokenizer
+from stages.towers.clap import Clap, PublishedText, TextTower, Tokenizer
 from stages.towers.roberta import RobertaTokenizer, RobertaTower
 
 ENCODERS = Path("models/encoders")
@@ -50,15 +50,14 @@ def _load_imagebind(folder: Path, name: str, modalities: Sequence[str], *audio: 
     return model.eval().requires_grad_(False)
 
 
-def load_clap(folder: Path = ENCODERS) -> tuple[TextEncoder, TextTokenizer]:
+def load_clap(folder: Path = ENCODERS) -> tuple[Clap | PublishedText, Tokenizer]:
     """What gives the U-Net's context, trained or published, frozen, for evaluation, and its tokenizer."""
     config = read_json(folder / "config.json")
     if "clap" in config:
         return load_trained_clap(folder)
-    tokenizer: TextTokenizer
     if "laion_clap" in config:
         tower: nn.Module = RobertaTower(config["laion_clap"])
-        tokenizer = RobertaTokenizer(folder)
+        tokenizer: Tokenizer = RobertaTokenizer(folder)
     else:
         tower = TextTower(config["make_an_audio"]["bert"], config["make_an_audio"]["embedding_dim"])
         tokenizer = Tokenizer(folder / "vocab.txt")
