@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 
-from stages.params.preset import in_words, nearest_preset
 from stages.params.schema import load_params
 from stages.tracking.dependencies import content_md5, read_and_written
 from stages.tracking.machines import (
@@ -25,6 +24,7 @@ from stages.tracking.machines import (
     read_machines,
 )
 from stages.tracking.mlflow_store import flatten, repository_root
+from stages.tracking.revisions import corpus_and_preset, nearest_preset
 from stages.tracking.stage_runs import STAGES_EXPERIMENT, log_stage
 
 pytestmark = pytest.mark.usefixtures("tracking")
@@ -275,5 +275,7 @@ def test_the_nearest_preset_is_the_one_with_the_fewest_changes():
     presets = {"smoke": {"a": 1, "b": 1, "c": 1}, "esc10": {"a": 2, "b": 2, "c": 2}}
     assert nearest_preset({"a": 2, "b": 2, "c": 9}, presets) == ("esc10", {"c": 9})
     assert nearest_preset({"a": 1, "b": 1, "c": 1}, presets) == ("smoke", {})
-    assert in_words({"a": 1, "train_b.epochs": 3}) == "a=1 train_b.epochs=3"
-    assert in_words({}) == "none"
+    changed = {"a": 3, "b": 1, "c": 1, "train_b.epochs": 3}
+    tags = {"corpus": "none", "preset": "smoke", "preset_changes": "a=3 train_b.epochs=3"}
+    assert corpus_and_preset(changed, presets, {}) == tags
+    assert corpus_and_preset(changed, presets, changed)["preset_changes"] == "none"

@@ -23,7 +23,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stages.params.preset import corpus_and_preset
 from stages.tracking.machines import (
     MACHINES,
     UNKNOWN,
@@ -49,6 +48,7 @@ from stages.tracking.revisions import (
     NO_EXPERIMENT,
     Revision,
     commit_revision,
+    corpus_and_preset,
     find_revision,
     flat_params,
     git,

@@ -70,14 +70,9 @@ def outputs_digest(outputs: Mapping[str, str]) -> str:
 
 
 def machines_of(lock: Mapping[str, Mapping[str, str]], known: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Say of each stage which machine made its outputs.
+    """Stage -> the machine in words, "unknown" where the entry is missing or is that of other outputs.
 
-    Args:
-        lock: stage -> its outputs (path -> md5) as dvc.lock has them.
-        known: what `metrics/machines.json` of the same revision holds.
-
-    Returns:
-        Stage -> the machine in words, or "unknown" where the entry is missing or is that of other outputs.
+    `lock` has each stage's outputs (path -> md5) as dvc.lock does, `known` is metrics/machines.json of that revision.
     """
     named = {}
     for stage, outputs in lock.items():

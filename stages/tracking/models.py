@@ -39,14 +39,9 @@ def log_models(
 ) -> None:
     """Log the networks of a revision, link what `evaluate` measured to them, and say which experiment is the better.
 
-    Args:
-        client: from `tracking_client`.
-        sha: the revision's commit.
-        outputs: path -> md5 as its dvc.lock has them.
-        params: of its params.yaml, `train_b.epochs` -> "20".
-        metrics: of its metrics/*.json, `evaluation.experiment_b.clap_score` -> 0.5.
-        dataset: path and md5 of the corpus whose test split was evaluated.
-        aliases: what the better experiment is called in the registry.
+    `outputs` are path -> md5 as the commit's dvc.lock has them, `params` (`train_b.epochs` -> "20") and `metrics`
+    (`evaluation.experiment_b.clap_score` -> 0.5) flat, `dataset` path and md5 of the corpus whose test split was
+    evaluated, `aliases` what the better experiment is called in the registry.
     """
     from mlflow.entities import Metric
 

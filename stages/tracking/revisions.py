@@ -16,6 +16,8 @@ from stages.tracking.machines import MACHINES, machines_of, read_machines
 from stages.tracking.mlflow_store import flatten, repository_root
 
 NO_EXPERIMENT = "commit"
+DEFAULT_PRESET = "default"
+LONGEST_TAG = 5000  # MLflow refuses more than 8000 letters
 Lock = Mapping[str, Mapping[str, str]]
 
 
@@ -164,6 +166,30 @@ def revision_presets(sha: str) -> dict[str, dict[str, Any]]:
     """`flat_params` of each `presets/*.yaml` of a revision, by name."""
     names = git("ls-tree", "--name-only", sha, "presets/").splitlines()
     return {Path(name).stem: flat_params(git_file(sha, name)) for name in names if name.endswith(".yaml")}
+
+
+def corpus_and_preset(
+    params: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]], committed: Mapping[str, Any]
+) -> dict[str, str]:
+    """The MLflow tags `corpus`, `preset` and `preset_changes` of flat `params`.
+
+    The baseline's `committed` params count as the preset "default", and as the nearest among equally near ones only
+    after the named `presets`. Changes read as `dvc exp run -S` takes them, `train_b.epochs=20 train_b.seed=2`.
+    """
+    preset, changes = nearest_preset(params, {**presets, DEFAULT_PRESET: committed})
+    words = " ".join(f"{key}={value}" for key, value in changes.items()) or "none"
+    corpus = str(params.get("prepare.corpus", "none"))
+    return {"corpus": corpus, "preset": preset, "preset_changes": words[:LONGEST_TAG]}
+
+
+def nearest_preset(params: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """Of flat presets by name the one that differs from `params` in the fewest keys, and the params that differ."""
+    changes = {
+        name: {key: params.get(key) for key in sorted({*params, *preset}) if params.get(key) != preset.get(key)}
+        for name, preset in presets.items()
+    }
+    name = min(changes, key=lambda preset: len(changes[preset]))
+    return name, changes[name]
 
 
 def git(*arguments: str, given: str | None = None, folder: Path | None = None) -> str:

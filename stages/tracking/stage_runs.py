@@ -27,7 +27,6 @@ from typing import Any, get_args
 import psutil
 from pydantic import BaseModel
 
-from stages.params.preset import corpus_and_preset
 from stages.params.schema import Params
 from stages.plumbing.live import tell
 from stages.tracking.dependencies import content_md5, read_and_written
@@ -44,7 +43,7 @@ from stages.tracking.mlflow_store import (
     strings,
     tracking_client,
 )
-from stages.tracking.revisions import flat_params, git, git_file
+from stages.tracking.revisions import corpus_and_preset, flat_params, git, git_file
 
 STAGES_EXPERIMENT = "bind-an-audio"
 WORKSPACE = "workspace"
