@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -149,10 +150,7 @@ class Vocoder(Section):
 
     @model_validator(mode="after")
     def _hop(self) -> Vocoder:
-        product = 1
-        for rate in self.upsample_rates:
-            product *= rate
-        if product != HOP_LENGTH:
+        if (product := math.prod(self.upsample_rates)) != HOP_LENGTH:
             raise ValueError(f"upsample_rates multiply to {product}, but the mel's hop is {HOP_LENGTH}")
         if len(self.upsample_rates) != len(self.upsample_kernel_sizes):
             raise ValueError("upsample_rates and upsample_kernel_sizes differ in length; give one kernel a rate")
