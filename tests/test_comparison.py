@@ -132,8 +132,8 @@ def test_show_prints_the_verdict_and_its_reasons(tmp_path, monkeypatch, capsys):
     assert lines[start + 1] == f"- {ONE_SEED}"
     assert lines[start - 1] == (
         "100 test captions, 3 takes each (1 without guidance, 1 of the codec); 2.56 s at 16 kHz; 12 steps of "
-        "dpm_solver, guidance 2 above timestep 500. FAD and KAD are to 640 real training clips, on the judge's embeddings of 32 "
-        "dimensions. Training seeds: A 1, B 1."
+        "dpm_solver, guidance 2 above timestep 500. FAD and KAD are to 640 real training clips, on the judge's "
+        "embeddings of 32 dimensions. Training seeds: A 1, B 1."
     )
 
 

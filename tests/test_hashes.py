@@ -17,7 +17,7 @@ NO_STAGE_IMPORTS = (
     *("stages/commands/", "stages/full_size/", "stages/inference/"),
     *("stages/report/contact_sheet.", "stages/report/dvc_plots."),
     *("stages/report/cards.", "stages/report/model_card.", "stages/report/dataset_card."),
-    *("stages/study/estimates.", "stages/study/claims.", "stages/study/page."),
+    *("stages/study/estimates.", "stages/study/claims.", "stages/study/page.", "stages/study/spaces."),
 )
 
 
