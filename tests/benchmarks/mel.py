@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,7 +20,13 @@ def rows(small: bool) -> list[Row]:
     import librosa
 
     waveforms = 0.3 * torch.randn(2 if small else CLIPS, 10 * SAMPLE_RATE, generator=torch.Generator().manual_seed(1))
-    settings = {"sr": SAMPLE_RATE, "n_fft": WINDOW, "hop_length": HOP_LENGTH, "n_mels": MEL_BANDS, "fmin": 0}
+    settings: dict[str, Any] = {
+        "sr": SAMPLE_RATE,
+        "n_fft": WINDOW,
+        "hop_length": HOP_LENGTH,
+        "n_mels": MEL_BANDS,
+        "fmin": 0,
+    }
 
     def ours() -> Tensor:
         return torch.cat([mel_spectrogram(clip[None]) for clip in waveforms.clamp(-1, 1)])

@@ -53,8 +53,10 @@ def beside(
 ) -> Row:
     """Time two ways to one tensor: medians of `repeats` runs in turn, after one of each that does not count."""
     difference = float((ours() - peer()).abs().max())
-    seconds = [(timed(ours), timed(peer)) for _ in range(repeats)]
-    return Row(name, what, *(median(column) for column in zip(*seconds, strict=True)), difference, limit_s)
+    ours_s, peer_s = (
+        median(times) for times in zip(*((timed(ours), timed(peer)) for _ in range(repeats)), strict=True)
+    )
+    return Row(name, what, ours_s, peer_s, difference, limit_s)
 
 
 def timed(run: Callable[[], object]) -> float:
