@@ -16,6 +16,8 @@ from PIL import Image
 from stages import decompose, images, prepare, quality
 from stages.formats.files import read_jsonl, write_jsonl
 from stages.formats.shards import open_file
+from stages.language.rules import decompose as by_rules
+from stages.language.text import REMEDIES
 from tests.scratch_clone import ROOT, lay_out_scratch_clone
 from tests.shell import sh
 
@@ -188,13 +190,25 @@ def test_bare_nouns_end_with_a_list_that_says_what_to_do(here, capsys):
     decompose.main()
     printed = capsys.readouterr().out
     assert '10 nothing_heard, such as "A frog.", "A sheep.", "A train."' in printed
-    assert 'say how it sounds ("A frog croaks loudly and slowly")' in printed
+    assert 'say how it sounds ("A small frog croaks loudly and slowly")' in printed
     images.main()
     with pytest.raises(ValueError, match=r"100\.0% of 10 pairs .*say how it sounds .*rejected\.jsonl"):
         quality.main()
     listed = read_jsonl(here / "cache/rejected.jsonl")
     assert [row["reasons"] for row in listed] == [["nothing_heard"]] * 10
     assert all("say how it sounds" in row["remedies"][0] for row in listed)
+
+
+def test_what_users_are_told_to_write_passes_and_what_they_are_shown_does_not():
+    page = (ROOT / "docs/your_own_data.md").read_text(encoding="utf-8")
+    rows = re.findall(r'^\| `(\w+)` \("(.+?)"\) \|.*?: "(.+?)"', page, flags=re.MULTILINE)
+    assert [reason for reason, _, _ in rows][:2] == ["nothing_heard", "nothing_seen"]
+    for reason, poor, better in rows:
+        assert by_rules(poor, 3, 7, add_words=False).reason == reason
+        assert by_rules(better, 3, 7, add_words=False).reason is None
+    told = re.findall(r'"([A-Z].+?)"', " ".join(REMEDIES.values()))
+    assert len(told) == 2
+    assert all(by_rules(example, 3, 7, add_words=False).reason is None for example in told)
 
 
 def test_videos_and_ten_clips_without_splits_are_told_what_to_do(here):
