@@ -1,7 +1,7 @@
 """One arm of the study with one seed: trained, its test clips made once and scored by the judges.
 
 Command: `python -m stages.study_arm ARM SEED`
-Reads:   studies/arms/ARM.yaml, studies/results/references.json, data/embeddings/, data/quality/accepted.jsonl,
+Reads:   studies/arms.yaml, studies/results/references.json, data/embeddings/, data/quality/accepted.jsonl,
          data/corpus/, models/backbone/, models/codec/, models/judges/
 Writes:  studies/results/ARM-SEED.json
 Runtime: 1 to 2 minutes on one core.

@@ -29,6 +29,7 @@ from stages.study.arms import REFERENCES
 from stages.study.trial import caption_scores
 from stages.tracking.dependencies import content_md5
 
+PIPELINE = Path("studies/dvc.yaml")
 SAMPLES = Path("data/samples")
 
 
@@ -53,9 +54,9 @@ def main() -> None:
 
 def instrument() -> str:
     """One md5 of all that the arms depend on: this stage's deps and params in studies/dvc.yaml."""
-    entry = yaml.safe_load(Path("studies/dvc.yaml").read_text(encoding="utf-8"))["stages"]["references"]
-    hashes = {path: content_md5(Path(path)) for path in entry["deps"]}
-    params = load_params().model_dump(include=set(entry["params"]))
+    entry = yaml.safe_load(PIPELINE.read_text(encoding="utf-8"))["stages"]["references"]
+    hashes = {path: content_md5(PIPELINE.parent / path) for path in entry["deps"]}
+    params = load_params().model_dump(include=set(entry["params"][0]["../params.yaml"]))
     text = json.dumps([hashes, params], sort_keys=True)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 

@@ -22,12 +22,13 @@ from stages.plumbing.running import run
 from stages.synthesis.unet import load_denoiser
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import be_deterministic
+from stages.training.parallel import join
 from stages.training.work import remove_work, work_folder
 
 
 def main() -> None:
     """Train both stages, keep the best weights, write curve and metrics."""
-    params = load_params().train_a
+    params, is_first = load_params().train_a, join()
     be_deterministic(params.seed)
     data, valid = load_embeddings("train"), load_embeddings("valid").to(device())
     denoiser = load_denoiser().to(device())
@@ -35,6 +36,8 @@ def main() -> None:
         denoiser.unet.enable_gradient_checkpointing()
     work = work_folder("train_a")
     trained = train_experiment_a(params, data, valid, denoiser, work)
+    if not is_first:
+        return
     with replacing_folder(EXPERIMENT_A) as folder:
         save_experiment(folder, trained.config, trained.best)
     write_tsv("metrics/curves/train_a.tsv", trained.curve)

@@ -23,16 +23,19 @@ from stages.plumbing.running import run
 from stages.synthesis.unet import load_denoiser
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import be_deterministic
+from stages.training.parallel import join
 from stages.training.work import remove_work, work_folder
 
 
 def main() -> None:
     """Train, keep the best weights, write curve and metrics beside those of three baselines."""
-    params = load_params().train_b
+    params, is_first = load_params().train_b, join()
     be_deterministic(params.seed)
     data, valid = load_embeddings("train"), load_embeddings("valid").to(device())
     work = work_folder("train_b")
     trained = train_experiment_b(params, data, valid, load_denoiser().to(device()), work)
+    if not is_first:
+        return
     with replacing_folder(EXPERIMENT_B) as folder:
         save_experiment(folder, trained.config, trained.best)
     write_tsv("metrics/curves/train_b.tsv", trained.curve)

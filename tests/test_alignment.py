@@ -18,8 +18,10 @@ from stages.experiments.alignment import (
 from stages.experiments.experiment_b import TokenGenerator
 from stages.experiments.fusion import Fusion
 from stages.experiments.training_b import train_experiment_b
+from stages.formats.files import write_tsv
 from stages.params.experiments import Finish, LossWeights, PositionWeights
 from stages.params.schema import load_params
+from stages.report.plots import read_curve
 from stages.synthesis.unet import build_denoiser
 from tests.test_unet import SMALL as SMALL_UNET
 
@@ -220,6 +222,14 @@ def test_b_is_trained_with_all_treatments_and_the_u_net_stays_as_it_is(tmp_path)
     )
     assert "finished_validation_diffusion_loss" in treated.metrics
     assert "finished_validation_diffusion_loss" not in unfinished.metrics
+    # What the finish takes counts at equal updates and compute (metrics/comparison.json): it was left out.
+    write_tsv(tmp_path / "treated.tsv", treated.curve)
+    curve = read_curve(tmp_path / "treated.tsv")
+    assert [row["updates"] for row in curve] == [3, 6, 9, 12, 15, 18]
+    assert (unfinished.metrics["updates"], treated.metrics["updates"]) == (6, 18)
+    assert treated.metrics["teraflops"] == round(curve[-1]["teraflops"], 3)
+    # An update through the U-Net, backward and forward, is more than one of the alignment.
+    assert curve[-1]["teraflops"] - curve[1]["teraflops"] > 2 * curve[1]["teraflops"]
     leave = "generator.leave.weight"
     assert not torch.allclose(treated.best[leave], unfinished.best[leave], atol=1e-3)
     assert set(treated.best) - set(published.best) == {

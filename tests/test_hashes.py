@@ -27,17 +27,22 @@ def stages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hashes")
     shutil.copytree(ROOT / "stages", folder / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "studies").mkdir()
-    for name in ("dvc.yaml", "params.yaml", "studies/dvc.yaml"):
+    for name in ("dvc.yaml", "params.yaml", "studies/dvc.yaml", "studies/arms.yaml"):
         shutil.copy(ROOT / name, folder / name)
     with Repo.init(str(folder), no_scm=True) as repository:
         found = {
-            stage.name: [dep for dep in stage.deps if dep.def_path.startswith("stages/")]
+            stage.name: [dep for dep in stage.deps if _file(dep).startswith("stages/")]
             for stage in repository.index.stages
         }
         for deps in found.values():
             for dep in deps:
                 dep.save()
         yield folder, found
+
+
+def _file(dep):
+    """A dependency's path from the root; the study's dvc.yaml lies one folder below it."""
+    return dep.def_path.removeprefix("../")
 
 
 def edited(file):
@@ -62,7 +67,7 @@ def stale(stages, files):
     try:
         for file in files:
             (folder / file).write_text(edited(folder / file), encoding="utf-8")
-        changed = {name: {dep.def_path for dep in deps if dep.status()} for name, deps in dependencies.items()}
+        changed = {name: {_file(dep) for dep in deps if dep.status()} for name, deps in dependencies.items()}
     finally:
         for file, content in before.items():
             (folder / file).write_bytes(content)

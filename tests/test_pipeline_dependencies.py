@@ -76,7 +76,7 @@ def test_every_script_is_a_stage(pipeline):
     scripts = {f"stages.{path.stem}" for path in (ROOT / "stages").glob("*.py")} - {"stages.__init__"}
     study = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text(encoding="utf-8"))
     entries = [*pipeline["stages"].values(), *study["stages"].values()]
-    assert scripts == {entry["cmd"].split()[2] for entry in entries}
+    assert scripts == {entry["cmd"].split("python -m ")[1].split()[0] for entry in entries}
 
 
 def test_every_data_file_of_the_rooms_is_read_by_a_module_beside_it():

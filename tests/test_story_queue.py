@@ -255,7 +255,7 @@ def test_pushed_saved_and_branched_experiments_are_synced_by_a_colleague(queued:
     sh(tmp_path, "git", "init", "--quiet", "--bare", "team.git")
     sh(queued, "git", "remote", "add", "team", str(tmp_path / "team.git"))
     (queued / "params.yaml").write_text((queued / "params.yaml").read_text().replace("bootstrap: 50", "bootstrap: 40"))
-    sh(queued, "dvc", "exp", "save", "dvc.yaml", "--force", "--name", "untried")
+    sh(queued, "dvc", "exp", "save", "--force", "--name", "untried")
     sh(queued, "git", "checkout", "--", ".")
     sh(queued, "git", "push", "--quiet", "team", "HEAD:main")
     sh(queued, "dvc", "exp", "push", "team", "--all-commits")

@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from mlflow import MlflowClient
 
 from stages.commands import study as command
 from stages.evaluation.intervals import Estimate
-from stages.study.arms import Arm, arm_params, load_arm
+from stages.formats.files import read_json, write_json
+from stages.study.arms import Arm, arm_params, load_arm, load_arms
 from stages.study.claims import CHECKS, CLAIMS, Claim, decide
 from stages.study.estimates import Study, over_seeds
 from stages.study.page import COLUMNS, shown, study_page
+from tests.shell import sh
 
 ROOT = Path(__file__).parent.parent
 CAPTIONS = 40
 ARMS = yaml.safe_load((ROOT / "studies/dvc.yaml").read_text(encoding="utf-8"))["stages"]["arm"]["matrix"]["arm"]
+CORPORA_TELL = {"sources alone, as ESC-10": {"attribute_adherence", "heard"}, "neither": {*COLUMNS} - {"clap_score"}}
 A_TRAINING = {"epochs_to_5_percent": 9, "variation_first": 0.02, "variation_last": 0.01, "train_valid_gap": 0.3}
 B_TRAINING = {"epochs_to_5_percent": 5, "variation_first": 0.2, "variation_last": 0.002, "train_valid_gap": 0.4}
 
@@ -74,8 +78,13 @@ def study(references):
     return Study(results({"a-mean": 0.7, "b-mean": 0.5, "a-weighted": 0.7}), references, draws=400)
 
 
+def test_dvc_yaml_runs_all_arms_in_their_order(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert list(load_arms()) == ARMS
+
+
 @pytest.mark.parametrize("name", ARMS)
-def test_every_arm_is_a_file_whose_changes_the_params_take(name, monkeypatch):
+def test_an_arms_changes_are_taken_by_the_params(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     arm = load_arm(name)
     params = arm_params(arm, 4)
@@ -87,7 +96,7 @@ def test_every_arm_is_a_file_whose_changes_the_params_take(name, monkeypatch):
 
 def test_a_wrong_arm_gets_one_line(monkeypatch):
     monkeypatch.chdir(ROOT)
-    with pytest.raises(ValueError, match=r"a-meen: no such arm; studies/arms has .*a-mean"):
+    with pytest.raises(ValueError, match=r"a-meen: no such arm; studies/arms.yaml has a-mean, b-mean, "):
         load_arm("a-meen")
     arm = load_arm("b-mean")
     with pytest.raises(ValueError, match=r"train_b.widht: unknown key of params.yaml"):
@@ -98,12 +107,14 @@ def test_a_wrong_arm_gets_one_line(monkeypatch):
 
 def test_a_mean_has_an_interval_over_captions_and_seeds(references):
     one = Study(results({"a-mean": 0.7}, seeds=[2]), references).mean("a-mean", "fit")
+    assert one is not None
     assert one.value == pytest.approx(0.7, abs=0.04)
     assert width(one) == pytest.approx(2 * 1.96 * 0.1 / CAPTIONS**0.5, rel=0.3)
     apart = results({"a-mean": 0.5})
     for seed, level in ((1, 0.2), (2, 0.5), (3, 0.8)):
         apart["a-mean"][seed]["clips"]["own"]["fit"] = [level] * CAPTIONS
     wide = Study(apart, references).mean("a-mean", "fit")
+    assert wide is not None
     assert wide.value == pytest.approx(0.5)
     # Three numbers 0.3 apart: Student's interval is 2 x 4.30 x 0.3 / sqrt(3) wide.
     assert width(wide) == pytest.approx(1.5, abs=0.2)
@@ -125,6 +136,7 @@ def test_what_a_caption_does_not_tell_is_left_out(references):
     for seed in (1, 2, 3):
         found["a-mean"][seed]["clips"]["own"]["heard"] = [1.0, *[None] * 20, *[0.0] * (CAPTIONS - 21)]
     mean = Study(found, references).mean("a-mean", "heard")
+    assert mean is not None
     assert mean.value == pytest.approx(1 / 20)
 
 
@@ -185,24 +197,85 @@ def test_the_page_holds_every_arm_claim_and_word_of_the_description(study):
     assert len(widths) == 1
 
 
-def test_the_command_writes_page_and_numbers_of_what_is_there(tmp_path, monkeypatch, references, capsys):
+@pytest.fixture
+def there(tmp_path, monkeypatch, references):
+    """A repository with references and results of two arms in studies/results/, as the working folder."""
     (tmp_path / "studies/results").mkdir(parents=True)
-    shutil.copy(ROOT / "studies/dvc.yaml", tmp_path / "studies/dvc.yaml")
+    shutil.copy(ROOT / "studies/arms.yaml", tmp_path / "studies/arms.yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIND_AN_AUDIO_TRACKING", "off")
-    arguments = argparse.Namespace(page=True)
-    (tmp_path / "studies/results/references.json").write_text(json.dumps(references), encoding="utf-8")
-    with pytest.raises(ValueError, match="studies/results: no results"):
-        command.main(arguments)
+    write_json("studies/results/references.json", references)
     for arm, seeds in results({"b-mean": 0.5, "a-mean": 0.7}).items():
         for seed, result in seeds.items():
-            (tmp_path / f"studies/results/{arm}-{seed}.json").write_text(json.dumps(result), encoding="utf-8")
-    other = tmp_path / "studies/results/a-mean-3.json"
+            write_json(f"studies/results/{arm}-{seed}.json", result)
+    return tmp_path
+
+
+@pytest.fixture
+def store(there, monkeypatch, empty_store):
+    """MLflow's, of a git repository in `there`."""
+    shutil.copy(empty_store, there / "mlflow.db")
+    monkeypatch.setenv("BIND_AN_AUDIO_TRACKING", "on")
+    monkeypatch.setenv("DVC_ROOT", str(there))
+    sh(there, "git", "init", "-q")
+    sh(there, "git", "commit", "-qm", "Study", "--allow-empty")
+    return MlflowClient(f"sqlite:///{there / 'mlflow.db'}")
+
+
+def test_the_command_writes_page_and_numbers_of_what_is_there(there, capsys):
+    other = there / "studies/results/a-mean-3.json"
     other.write_text(other.read_text(encoding="utf-8").replace("today", "yesterday"), encoding="utf-8")
-    command.main(arguments)
+    command.main(argparse.Namespace(page=True))
     assert "left out, of other code, params or networks: a-mean-3.json" in capsys.readouterr().out
-    numbers = json.loads((tmp_path / "metrics/study.json").read_text(encoding="utf-8"))
+    numbers = json.loads((there / "metrics/study.json").read_text(encoding="utf-8"))
     assert list(numbers["arms"]) == ["a-mean", "b-mean"]
     assert numbers["arms"]["a-mean"]["seeds"] == 2
     assert {one["verdict"] for one in numbers["claims"]} == {"supported", "contradicted", "not decided"}
-    assert "| b-mean | 3 |" in (tmp_path / "docs/study.md").read_text(encoding="utf-8")
+    assert "| b-mean | 3 |" in (there / "docs/study.md").read_text(encoding="utf-8")
+    for path in there.glob("studies/results/*-mean-*.json"):
+        path.unlink()
+    with pytest.raises(ValueError, match="studies/results: no results"):
+        command.main(argparse.Namespace(page=True))
+
+
+@pytest.mark.parametrize("untold", CORPORA_TELL.values(), ids=CORPORA_TELL)
+def test_a_corpus_without_attributes_or_labels_has_a_page_and_is_logged(there, untold, store):
+    """It was a KeyError in the page, and in MLflow."""
+    for path in there.glob("studies/results/*.json"):
+        found = read_json(path)
+        for clips in found["clips"].values():
+            # As `caption_scores` leaves them: metrics of single clips are missing, their means hold nothing.
+            for metric in untold:
+                clips[metric] = [None] * CAPTIONS
+            for metric in untold & {"attribute_adherence", "source_accuracy"}:
+                del clips[metric]
+        write_json(path, found)
+    command.main(argparse.Namespace(page=True))
+    verdicts = {one["claim"]: one["verdict"] for one in read_json("metrics/study.json")["claims"]}
+    assert verdicts["B is better than A"] == ("not decided" if "fit" in untold else "contradicted")
+    arms = (there / "docs/study.md").read_text(encoding="utf-8").split("## Arms")[1].split("##")[0].splitlines()
+    assert len({line.count("|") for line in arms if line.startswith("|")}) == 1
+    (row,) = (line.split(" | ") for line in arms if line.startswith("| a-mean | 3 "))
+    assert [cell for name, cell in zip(COLUMNS, row[2:], strict=False) if name in untold] == ["–"] * len(untold)
+
+
+def test_a_study_has_one_parent_with_a_child_for_each_training(there, store):
+    """Each call made a new parent."""
+
+    def logged():
+        command.main(argparse.Namespace(page=True))
+        experiment = store.get_experiment_by_name(command.STUDIES_EXPERIMENT).experiment_id
+        (parent,) = store.search_runs([experiment], "tags.kind = 'study'")
+        arms = store.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+        return parent, {run.info.run_name: run for run in arms}
+
+    parent, before = logged()
+    assert set(before) == {f"{arm} {seed}" for arm in ("a-mean", "b-mean") for seed in (1, 2, 3)}
+    again = read_json("studies/results/a-mean-1.json")
+    again["training"]["train_valid_gap"] = 9.0
+    write_json("studies/results/a-mean-1.json", again)
+    same, after = logged()
+    assert same.info.run_id == parent.info.run_id
+    assert after.keys() == before.keys()
+    assert after["a-mean 1"].data.metrics["train_valid_gap"] == 9.0
+    assert after["a-mean 2"].info.run_id == before["a-mean 2"].info.run_id

@@ -17,7 +17,7 @@ from torch import nn
 
 from stages.training.checkpoint import load_checkpoint
 from stages.training.determinism import batch_indices, derive_seed
-from stages.training.loop import build_optimizer, learning_rate_factor, train
+from stages.training.loop import PLAIN_REGIME, build_optimizer, learning_rate_factor, train
 
 
 def fresh_network(width: int = 16) -> nn.Sequential:
@@ -45,13 +45,15 @@ def run(
     optimizer_name: str = "adamw",
     width: int = 16,
     faults: Sequence[tuple[int, str]] = (),
+    batch_size: int = 16,
+    **regime: Any,
 ):
     network, faults = fresh_network(width), list(faults)
 
     def loss(update: int) -> torch.Tensor:
         if update == killed_at:
             raise KilledError
-        batch = batch_indices(update, len(INPUTS), 16, 0, "test")
+        batch = batch_indices(update, len(INPUTS), batch_size, 0, "test")
         squared: torch.Tensor = (network(INPUTS[batch]) - TARGETS[batch]).square()
         kind = faults.pop(0)[1] if faults and faults[0][0] == update else ""
         # The root of 0 is 0 and has no gradient.
@@ -75,6 +77,7 @@ def run(
         best_by="validation_loss",
         ema_decay=ema_decay,
         optimizer_name=optimizer_name,
+        regime=PLAIN_REGIME.model_copy(update=regime),
     )
 
 
@@ -194,6 +197,28 @@ def test_learning_rate_warms_up_then_falls():
     assert max(factors) == 1.0
     assert factors[5:] == sorted(factors[5:], reverse=True)
     assert factors[-1] == pytest.approx(0.05, abs=0.01)
+    constant = PLAIN_REGIME.model_copy(update={"rate": "constant"})
+    assert [learning_rate_factor(update, 100, constant) for update in (0, 5, 99)] == [0.2, 1.0, 1.0]
+
+
+def test_accumulated_batches_are_one_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(nn.Dropout, "forward", lambda self, value: value)
+    whole = run(tmp_path / "whole", batch_size=16)
+    parts = run(tmp_path / "parts", batch_size=4, gradient_accumulation=4)
+    for one, other in zip(whole.curve, parts.curve, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
+def test_a_training_without_hope_stops_and_stays_stopped(tmp_path, monkeypatch):
+    """Killed after the last epoch that it waits for, it must not go on from there either."""
+    monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
+    stopped = run(tmp_path, updates=400, patience=2)
+    assert len(stopped.curve) == stopped.best_epoch + 2 < 40
+    (checkpoint,) = tmp_path.glob("test.before.safetensors")
+    checkpoint.replace(tmp_path / "test.safetensors")
+    again = run(tmp_path, updates=400, patience=2, killed_at=10 * len(stopped.curve))
+    assert again.curve == stopped.curve
+    assert len(run(tmp_path / "patient", updates=400).curve) == 40
 
 
 def test_batches_cover_an_epoch_once_and_depend_on_the_seed():

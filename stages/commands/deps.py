@@ -24,7 +24,7 @@ from stages.formats.files import write_text
 from stages.params.schema import Params
 
 PIPELINE = Path("dvc.yaml")
-STUDY = Path("studies/dvc.yaml")  # its stages work in the root, too
+STUDY = Path("studies/dvc.yaml")  # its commands begin with `cd .. &&`, its paths with `../`
 CHANGE_NO_OUTPUT = ("stages/plumbing/", "stages/tracking/", "stages/params/")
 NO_DATA = {".py", ".pyc"}
 
@@ -61,18 +61,21 @@ def in_step(text: str, root: Path = Path(".")) -> tuple[str, list[str]]:
     for stage, entry in reversed([*YAML().load(text)["stages"].items()]):
         if "code" in (entry.get("meta") or {}):
             continue  # hashed by the stage that it names
-        command = str(entry["cmd"]).split()
+        up = "../" if str(entry["cmd"]).startswith("cd .. && ") else ""
+        command = str(entry["cmd"]).removeprefix("cd .. && ").split()
         if command[:2] != ["python", "-m"]:
             raise ValueError(f"{PIPELINE}: {stage}.cmd: {entry['cmd']}; must start with `python -m`")
         code, sections = code_dependencies(command[2], root), sections_read(command[2], root)
         deps, params = entry.get("deps") or [], entry.get("params") or []
+        params = params[0]["../params.yaml"] if up else params
         missing = sections - {name.split(".")[0] for name in params}
         wanted = {
-            "deps": sorted(code) + [name for name in deps if not name.startswith("stages/")],
+            "deps": [up + name for name in sorted(code)]
+            + [name for name in deps if not name.startswith(f"{up}stages/")],
             "params": [name for name in params if name.split(".")[0] in sections] + sorted(missing),
         }
         for key in sorted(wanted, key=lambda key: -entry.lc.key(key)[0] if key in entry else 0):
-            here: Any = entry.get(key) or []
+            here: Any = deps if key == "deps" else params
             changes += [f"{stage}: {key}: remove - {name}" for name in here if name not in wanted[key]]
             changes += [f"{stage}: {key}: add    - {name}" for name in wanted[key] if name not in here]
             if set(here) != set(wanted[key]):

@@ -1,7 +1,8 @@
 """`bind-an-audio study`: run arms of the study with seeds, and write what they say to docs/study.md.
 
-Each arm with each seed is a stage of `studies/dvc.yaml`: what stands is not run again, and a study that was stopped
-goes on with the next call. The page is of all results that are there, also of earlier calls.
+Each arm with each seed is a stage of `studies/`, a DVC repository of its own inside the pipeline's, which so does not
+see them. What stands is not run again, and a study that was stopped goes on with the next call. The page is of all
+results that are there, also of earlier calls and, as git keeps them, of earlier clones.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from stages.experiments.experiment_a import EXPERIMENT_A
 from stages.experiments.experiment_b import EXPERIMENT_B
 from stages.formats.files import read_json, write_json, write_text
 from stages.plumbing.cluster import core_count
+from stages.plumbing.environment import request_key
 from stages.report.plots import plot_spaces
-from stages.study.arms import ARMS, REFERENCES, RESULTS
+from stages.study.arms import ARMS, REFERENCES, RESULTS, load_arms
 from stages.study.claims import CHECKS, CLAIMS, decide
 from stages.study.estimates import Study
 from stages.study.page import COLUMNS, study_page
@@ -31,19 +33,19 @@ from stages.tracking.mlflow_store import (
     mlflow_experiment,
     numbers,
     repository_root,
+    search_all,
     strings,
     tracking_client,
 )
 from stages.tracking.revisions import git
 
-PIPELINE = "studies/dvc.yaml"
 STUDIES_EXPERIMENT = "bind-an-audio-studies"
 PAGE, NUMBERS, PICTURE = Path("docs/study.md"), Path("metrics/study.json"), Path("docs/mismatch.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare arms, seeds and how many run at a time."""
-    parser.add_argument("--arms", nargs="+", metavar="ARM", help=f"files of {ARMS} (default: all, in dvc.yaml's order)")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help=f"of {ARMS} (default: all, in its order)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="SEED", help="1 to 5")
     parser.add_argument("--jobs", type=int, default=core_count(), help="arms at a time (default: one a core)")
     parser.add_argument("--page", action="store_true", help="run nothing, write the page of what is there")
@@ -52,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Run, summarise, log."""
     if not arguments.page:
-        run_arms(arguments.arms or arms_in_order(), arguments.seeds, arguments.jobs)
+        run_arms(arguments.arms or list(load_arms()), arguments.seeds, arguments.jobs)
     study = read_study()
     trainings = sum(map(len, study.results.values()))
     note = f"Made of {trainings} trainings, on references {study.references['instrument'][:7]}."
@@ -65,21 +67,13 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"Page: {PAGE}")
 
 
-def arms_in_order() -> list[str]:
-    """The arms as studies/dvc.yaml lists them."""
-    import yaml
-
-    stages = yaml.safe_load(Path(PIPELINE).read_text(encoding="utf-8"))["stages"]
-    return [str(arm) for arm in stages["arm"]["matrix"]["arm"]]
-
-
 def run_arms(arms: Sequence[str], seeds: Sequence[int], jobs: int) -> None:
     """Let DVC run the stages, several at a time, each on one core; seed after seed, so that a stopped study is even.
 
     Raises ValueError where a stage fails.
     """
-    wanted = [f"{PIPELINE}:arm@{arm}-{seed}" for seed in seeds for arm in arms]
-    if _repro([f"{PIPELINE}:references"]).wait():
+    wanted = [f"arm@{arm}-{seed}" for seed in seeds for arm in arms]
+    if _repro(["references"]).wait():
         raise ValueError("the study's references failed, see above; run the study again")
     lanes = [_repro(lane) for lane in (wanted[start::jobs] for start in range(jobs)) if lane]
     for lane in lanes:
@@ -90,12 +84,14 @@ def run_arms(arms: Sequence[str], seeds: Sequence[int], jobs: int) -> None:
 
 
 def _repro(targets: Sequence[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *targets]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})  # noqa: S603
+    command = [sys.executable, "-m", "dvc", "--cd", str(RESULTS.parent), "repro", "--single-item", *targets]
+    # The arms' root is the project's, not that of the study's own repository.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DVC_ROOT": str(repository_root())}
+    return subprocess.Popen(command, env=environment)  # noqa: S603
 
 
 def read_study() -> Study:
-    """All results of studies/results/ that were made with today's references, arms in the order of studies/dvc.yaml.
+    """All results of studies/results/ that were made with today's references, arms in the order of arms.yaml.
 
     Raises ValueError where there is none.
     """
@@ -105,7 +101,7 @@ def read_study() -> Study:
     if left_out := [path.name for path, one in every.items() if one not in found]:
         print(f"left out, of other code, params or networks: {', '.join(left_out)}")
     results: dict[str, dict[int, Any]] = {}
-    for arm in arms_in_order():
+    for arm in load_arms():
         if seeds := {one["seed"]: one for one in found if one["arm"] == arm}:
             results[arm] = dict(sorted(seeds.items()))
     if not results:
@@ -130,25 +126,49 @@ def _numbers(estimate: Estimate | None) -> dict[str, float | None]:
 
 
 def log_study(study: Study) -> None:
-    """One parent run with the verdicts, a child for each arm and seed with its training's and its clips' numbers."""
+    """One parent run a study, with the verdicts; a child for each arm and seed with its training's and clips' numbers.
+
+    A study is what one instrument measured: with more trainings it goes on in its parent, and a training that was run
+    again replaces its child.
+    """
     root = repository_root()
     with tracking_client(root) as client:
         experiment = mlflow_experiment(client, STUDIES_EXPERIMENT, root)
-        head = git("rev-parse", "HEAD")
-        parent = client.create_run(experiment, run_name=f"study {head[:7]}", tags={"kind": "study", "baseline": head})
+        instrument = study.references["instrument"]
+        found = client.search_runs(
+            [experiment], f"tags.kind = 'study' and tags.instrument = '{instrument}'", max_results=1
+        )
+        identity = {"kind": "study", "instrument": instrument}
+        parent = found[0] if found else client.create_run(experiment, run_name=f"study {instrument[:7]}", tags=identity)
+        parent_id = parent.info.run_id
         claims = study_numbers(study)["claims"]
         tags = {f"claim.{index:02}": f"{one['verdict']}: {one['claim']}" for index, one in enumerate(claims)}
-        log_in_batches(client, parent.info.run_id, {}, [], tags)
+        log_in_batches(client, parent_id, {}, [], tags | {"baseline": git("rev-parse", "HEAD")})
+        children = {
+            run.info.run_name: run
+            for run in search_all(client, experiment, f"tags.`mlflow.parentRunId` = '{parent_id}'")
+        }
         for arm, seeds in study.results.items():
             for seed, result in seeds.items():
-                tags = {"kind": "arm", "arm": arm, "mlflow.parentRunId": parent.info.run_id}
-                child = client.create_run(experiment, run_name=f"{arm} {seed}", tags=tags)
-                metrics = numbers(result["training"]) | {
-                    f"{clips}.{metric}": study.single(arm, seed, metric, clips)
-                    for clips in result["clips"]
-                    for metric in COLUMNS
-                }
-                params = strings(flatten(result["changes"]) | {"seed": seed})
-                log_in_batches(client, child.info.run_id, params, [(key, one, 0) for key, one in metrics.items()], {})
-                client.set_terminated(child.info.run_id)
-        client.set_terminated(parent.info.run_id)
+                name, digest = f"{arm} {seed}", request_key(result)
+                before = children.get(name)
+                if before is not None and before.data.tags["result"] == digest:
+                    continue
+                if before is not None:
+                    client.delete_run(before.info.run_id)
+                _log_training(client, experiment, {"mlflow.parentRunId": parent_id, "result": digest}, name, result)
+        client.set_terminated(parent_id)
+
+
+def _log_training(client: Any, experiment: str, tags: dict[str, str], name: str, result: Mapping[str, Any]) -> None:
+    child = client.create_run(experiment, run_name=name, tags={"kind": "arm", "arm": result["arm"], **tags})
+    means = {
+        f"{clips}.{metric}": sum(known) / len(known)
+        for clips, scores in result["clips"].items()
+        for metric in COLUMNS
+        if (known := [one for one in scores.get(metric, []) if one is not None])
+    }
+    points = [(key, one, 0) for key, one in (numbers(result["training"]) | means).items()]
+    params = strings(flatten(result["changes"]) | {"seed": result["seed"]})
+    log_in_batches(client, child.info.run_id, params, points, {})
+    client.set_terminated(child.info.run_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from stages.embedding.embeddings import Embeddings
 from stages.params.experiments import Memory
-from stages.params.section import LossWeighting
+from stages.params.section import LossWeighting, Regime
 from stages.plumbing.device import device
 from stages.synthesis.unet import Denoiser
 from stages.training.compute import teraflops_per_update
 from stages.training.determinism import batch_indices
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
 from stages.training.loop import Row, Trained, train
+from stages.training.parallel import batches_per_update
 
 DIFFUSION_LOSS = "validation_diffusion_loss"
 PLAIN_MEMORY = Memory(precision="float32", gradient_checkpointing=False, optimizer="adamw")
@@ -35,6 +36,7 @@ class Recipe:
     batch_size: int
     learning_rate: float
     loss_weighting: LossWeighting
+    regime: Regime
     caption_dropout: float = 0.0
     memory: Memory = field(default=PLAIN_MEMORY)
 
@@ -47,6 +49,7 @@ def train_by_denoising(
     valid: Embeddings,
     recipe: Recipe,
     work: Path,
+    measure: Callable[[], Row] = dict,
 ) -> tuple[Trained, float]:
     """Train what of `network` requires gradients; returns the teraflops an update, too.
 
@@ -58,10 +61,11 @@ def train_by_denoising(
         valid: the validation split, on the device.
         recipe: see there.
         work: folder of the checkpoint.
+        measure: gives the curve's further columns.
     """
 
-    def loss(update: int) -> Tensor:
-        rows = batch_indices(update, len(data.ids), recipe.batch_size, recipe.seed, recipe.name)
+    def loss(number: int) -> Tensor:
+        rows = batch_indices(number, len(data.ids), recipe.batch_size, recipe.seed, recipe.name)
         batch = data.rows(rows).to(device())
         context = drop_context(contexts(batch), batch.empty_tokens, recipe.caption_dropout)
         with torch.autocast(context.device.type, torch.bfloat16, enabled=recipe.memory.precision == "bfloat16"):
@@ -69,9 +73,9 @@ def train_by_denoising(
 
     def validate(averaged: nn.Module) -> Row:
         assert averaged is network
-        return {DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, contexts(valid))}
+        return {DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, contexts(valid)), **measure()}
 
-    teraflops = teraflops_per_update(network, loss)
+    teraflops = teraflops_per_update(network, loss) * batches_per_update(recipe.regime)
     trained = train(
         network,
         loss,
@@ -84,5 +88,31 @@ def train_by_denoising(
         validate=validate,
         best_by=DIFFUSION_LOSS,
         optimizer_name=recipe.memory.optimizer,
+        regime=recipe.regime,
     )
     return trained, teraflops
+
+
+def joined_curve(runs: Sequence[tuple[Trained, float]]) -> list[Row]:
+    """The rows of trainings of one network as one curve, with running counts of epochs, updates and compute.
+
+    Where there are several, `stage` counts them; the columns are those of the first that has rows.
+    """
+    curve: list[Row] = []
+    for number, (trained, teraflops) in enumerate(runs, start=1):
+        epochs, updates, spent = (curve[-1][key] if curve else 0 for key in ("epoch", "updates", "teraflops"))
+        for row in trained.curve:
+            counted = {
+                "epoch": epochs + row["epoch"],
+                **({"stage": number} if len(runs) > 1 else {}),
+                "updates": updates + row["updates"],
+                "teraflops": spent + row["updates"] * teraflops,
+            }
+            rest = {name: value for name, value in row.items() if name not in counted}
+            curve.append({name: (counted | rest)[name] for name in (curve[0] if curve else counted | rest)})
+    return curve
+
+
+def spent(curve: Sequence[Row]) -> dict[str, float]:
+    """What a training took in all: `updates` and `teraflops`."""
+    return {"updates": curve[-1]["updates"], "teraflops": round(curve[-1]["teraflops"], 3)}

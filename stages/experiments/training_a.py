@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stages.embedding.embeddings import Embeddings
 from stages.evaluation.mismatch import mismatch
-from stages.experiments.denoising import DIFFUSION_LOSS, Recipe, train_by_denoising
+from stages.experiments.denoising import DIFFUSION_LOSS, Recipe, joined_curve, spent, train_by_denoising
 from stages.experiments.experiment_a import ExperimentA
 from stages.experiments.fusion import TrainedExperiment
 from stages.params.experiments import TrainA
@@ -17,7 +17,8 @@ from stages.plumbing.device import device
 from stages.synthesis.unet import Denoiser
 from stages.training.convergence import convergence
 from stages.training.diffusion import fixed_diffusion_loss
-from stages.training.loop import Row, Trained
+from stages.training.loop import Trained
+from stages.training.parallel import updates_per_epoch
 
 
 def train_experiment_a(
@@ -51,8 +52,7 @@ def train_experiment_a(
         "best_validation_diffusion_loss": round(best[DIFFUSION_LOSS], 4),
         "last_validation_diffusion_loss": round(curve[-1][DIFFUSION_LOSS], 4),
         "last_training_loss": round(curve[-1]["training_loss"], 4),
-        "updates": curve[-1]["updates"],
-        "teraflops": round(curve[-1]["teraflops"], 3),
+        **spent(curve),
         **references,
         **convergence(curve, DIFFUSION_LOSS),
         "train_valid_gap": round(curve[-1][DIFFUSION_LOSS] / last_training_diffusion_loss(network, data, valid) - 1, 4),
@@ -97,7 +97,7 @@ def train_stage(
     """Train stage 1, which leaves the U-Net frozen and drops no context, or 2. Returns the teraflops an update, too."""
     stage, caption_dropout = (params.stage_1, 0.0) if number == 1 else (params.stage_2, params.caption_dropout)
     network.denoiser.requires_grad_(number == 2)
-    per_epoch = max(1, len(data.ids) // params.batch_size)
+    per_epoch = updates_per_epoch(len(data.ids), params.batch_size, params.regime)
     recipe = Recipe(
         name=f"train_a_stage_{number}",
         seed=params.seed,
@@ -106,6 +106,7 @@ def train_stage(
         batch_size=params.batch_size,
         learning_rate=stage.learning_rate,
         loss_weighting=params.loss_weighting,
+        regime=params.regime,
         caption_dropout=caption_dropout,
         memory=params.memory,
     )
@@ -114,19 +115,3 @@ def train_stage(
         return network.context(rows.text, rows.image)
 
     return train_by_denoising(network, network.denoiser, contexts, data, valid, recipe, work)
-
-
-def joined_curve(runs: list[tuple[Trained, float]]) -> list[Row]:
-    """Both stages' rows as one curve, with running counts of epochs, updates and compute."""
-    curve: list[Row] = []
-    for number, (trained, teraflops) in enumerate(runs, start=1):
-        epochs, updates, spent = (curve[-1][key] if curve else 0 for key in ("epoch", "updates", "teraflops"))
-        for row in trained.curve:
-            counted = {
-                "epoch": epochs + row["epoch"],
-                "stage": number,
-                "updates": updates + row["updates"],
-                "teraflops": spent + row["updates"] * teraflops,
-            }
-            curve.append(counted | {name: value for name, value in row.items() if name not in counted})
-    return curve

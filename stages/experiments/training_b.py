@@ -18,7 +18,7 @@ from stages.experiments.alignment import (
     contrastive_loss,
     token_importance,
 )
-from stages.experiments.denoising import DIFFUSION_LOSS, Recipe, train_by_denoising
+from stages.experiments.denoising import DIFFUSION_LOSS, Recipe, joined_curve, spent, train_by_denoising
 from stages.experiments.experiment_b import ExperimentB
 from stages.experiments.fusion import TrainedExperiment
 from stages.params.experiments import TrainB
@@ -29,6 +29,7 @@ from stages.training.convergence import convergence
 from stages.training.determinism import batch_indices
 from stages.training.diffusion import fixed_diffusion_loss
 from stages.training.loop import Row, Trained, train
+from stages.training.parallel import batches_per_update, updates_per_epoch
 
 CRITERION = "validation_loss"
 
@@ -61,28 +62,26 @@ def train_experiment_b(
     if params.centre:
         network.fusion.centre_on(data.text.to(device()), data.image.to(device()))
     aligned, teraflops = align(params, network, data, valid, denoiser if diffusion_curve else None, work)
-    curve = [
-        {"epoch": row["epoch"], "updates": row["updates"], "teraflops": row["updates"] * teraflops} | row
-        for row in aligned.curve
-    ]
-    best = curve[aligned.best_epoch - 1]
+    curve = joined_curve([(aligned, teraflops)])
+    best, last = aligned.curve[aligned.best_epoch - 1], aligned.curve[-1]
     metrics = {
         "best_epoch": best["epoch"],
         "best_validation_loss": round(best[CRITERION], 4),
-        "last_validation_loss": round(curve[-1][CRITERION], 4),
-        "updates": curve[-1]["updates"],
-        "teraflops": round(curve[-1]["teraflops"], 3),
-        **convergence(curve, CRITERION),
-        "train_valid_gap": round(curve[-1][CRITERION] / last_training_loss(params, network, data, valid) - 1, 4),
+        "last_validation_loss": round(last[CRITERION], 4),
+        **spent(curve),
+        **convergence(aligned.curve, CRITERION),
+        "train_valid_gap": round(last[CRITERION] / last_training_loss(params, network, data, valid) - 1, 4),
     }
     if diffusion_curve:
         metrics["best_validation_diffusion_loss"] = round(best[DIFFUSION_LOSS], 4)
-        metrics["last_validation_diffusion_loss"] = round(curve[-1][DIFFUSION_LOSS], 4)
+        metrics["last_validation_diffusion_loss"] = round(last[DIFFUSION_LOSS], 4)
         metrics |= baseline_metrics(params, data, valid, denoiser)
     network.load_state_dict(aligned.best)
     state = aligned.best
     if params.finish.updates:
-        finished = finish(params, network, denoiser, data, valid, work)
+        finished, more = finish(params, network, denoiser, data, valid, work)
+        curve = joined_curve([(aligned, teraflops), (finished, more)])
+        metrics |= spent(curve)
         network.load_state_dict(state := finished.best)
         metrics["finished_validation_diffusion_loss"] = round(min(row[DIFFUSION_LOSS] for row in finished.curve), 4)
     elif not diffusion_curve:
@@ -97,12 +96,12 @@ def align(
     params: TrainB, network: ExperimentB, data: Embeddings, valid: Embeddings, denoiser: Denoiser | None, work: Path
 ) -> tuple[Trained, float]:
     """Learn CLAP's tokens; returns the teraflops an update, too. `denoiser` measures each epoch, where there is one."""
-    per_epoch = max(1, len(data.ids) // params.batch_size)
+    per_epoch = updates_per_epoch(len(data.ids), params.batch_size, params.regime)
     mean_tokens = network.generator.mean_tokens
     published = {params.position_weights.first, params.position_weights.words, params.position_weights.padding} == {1.0}
 
-    def loss(update: int) -> Tensor:
-        batch = data.rows(batch_indices(update, len(data.ids), params.batch_size, params.seed, "train_b")).to(device())
+    def loss(number: int) -> Tensor:
+        batch = data.rows(batch_indices(number, len(data.ids), params.batch_size, params.seed, "train_b")).to(device())
         predicted, target = network.context(batch.text, batch.image), batch.clap_tokens
         importance = (
             None if published else token_importance(batch.clap_lengths, target.shape[1], params.position_weights)
@@ -115,15 +114,9 @@ def align(
 
     def validate(averaged: nn.Module) -> Row:
         assert averaged is network
-        predicted = network.context(valid.text, valid.image)
-        report = alignment_report(predicted, valid.clap_tokens, valid.clap_lengths, mean_tokens)
-        return {
-            CRITERION: float(alignment_loss(predicted, valid.clap_tokens, params.loss_weights)),
-            **({DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, predicted)} if denoiser else {}),
-            **{name: report[name] for name in ("explained_first", "explained_words", "explained_padding")},
-        }
+        return alignment_columns(params, network, valid, denoiser)
 
-    teraflops = teraflops_per_update(network, loss)
+    teraflops = teraflops_per_update(network, loss) * batches_per_update(params.regime)
     trained = train(
         network,
         loss,
@@ -135,29 +128,44 @@ def align(
         epoch_updates=per_epoch,
         validate=validate,
         best_by=CRITERION,
+        regime=params.regime,
     )
     return trained, teraflops
 
 
+def alignment_columns(params: TrainB, network: ExperimentB, valid: Embeddings, denoiser: Denoiser | None) -> Row:
+    """What an epoch's row says of the validation split."""
+    predicted = network.context(valid.text, valid.image)
+    report = alignment_report(predicted, valid.clap_tokens, valid.clap_lengths, network.generator.mean_tokens)
+    return {
+        CRITERION: float(alignment_loss(predicted, valid.clap_tokens, params.loss_weights)),
+        **({DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, predicted)} if denoiser else {}),
+        **{name: report[name] for name in ("explained_first", "explained_words", "explained_padding")},
+    }
+
+
 def finish(
     params: TrainB, network: ExperimentB, denoiser: Denoiser, data: Embeddings, valid: Embeddings, work: Path
-) -> Trained:
-    """Go on from the aligned weights through the frozen U-Net's denoising loss."""
+) -> tuple[Trained, float]:
+    """Go on from the aligned weights through the frozen U-Net's denoising loss; returns as `align` does."""
     recipe = Recipe(
         name="train_b_finish",
         seed=params.seed,
         updates=params.finish.updates,
-        epoch_updates=max(1, len(data.ids) // params.batch_size),
+        epoch_updates=updates_per_epoch(len(data.ids), params.batch_size, params.regime),
         batch_size=params.batch_size,
         learning_rate=params.finish.learning_rate,
         loss_weighting=params.finish.loss_weighting,
+        regime=params.regime,
     )
 
     def contexts(rows: Embeddings) -> Tensor:
         return network.context(rows.text, rows.image)
 
-    trained, _ = train_by_denoising(network, denoiser, contexts, data, valid, recipe, work)
-    return trained
+    def measure() -> Row:
+        return alignment_columns(params, network, valid, None)
+
+    return train_by_denoising(network, denoiser, contexts, data, valid, recipe, work, measure)
 
 
 @torch.no_grad()

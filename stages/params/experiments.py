@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stages.params.section import Count, LossWeighting, NotNegative, Positive, Section, Seed, Share
+from stages.params.section import Count, LossWeighting, NotNegative, Positive, Regime, Section, Seed, Share
 
 FusionKind = Literal["mean", "raw_mean", "weighted", "attention", "text", "image"]
 
@@ -48,6 +48,7 @@ class TrainA(Section):
     caption_dropout: Share
     loss_weighting: LossWeighting
     batch_size: Count
+    regime: Regime
     memory: Memory
     stage_1: AStage
     stage_2: AStage
@@ -115,6 +116,7 @@ class TrainB(Section):
     heads: Count
     linear_path: bool
     batch_size: Count
+    regime: Regime
     epochs: Count
     learning_rate: Positive
     loss_weights: LossWeights

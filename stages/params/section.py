@@ -18,3 +18,16 @@ class Section(BaseModel):
     """A part of params.yaml: frozen, strictly typed, without defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Regime(Section):
+    """How a training goes on from update to update, and when it ends.
+
+    rate: the learning rate falls to a twentieth (cosine) or stays (constant), both after a warm-up.
+    gradient_accumulation: batches an update; of several processes each takes so many.
+    patience: epochs without a lower validation loss that end the training; 0 never does.
+    """
+
+    rate: Literal["cosine", "constant"]
+    gradient_accumulation: Count
+    patience: Annotated[int, Field(ge=0)]

@@ -18,7 +18,7 @@ from stages.plumbing.live import followed
 def run(main: Callable[[], None], *words: str) -> None:
     """Start a stage as `run_command` does, but first refuse every word on the command line except `words`.
 
-    Without such a word it is the pipeline's run of the stage, and MLflow follows it.
+    Without such a word it is the pipeline's run of the stage, and MLflow follows it: of several processes, the first.
     """
     stage = Path(sys.argv[0]).stem
 
@@ -27,7 +27,7 @@ def run(main: Callable[[], None], *words: str) -> None:
             known = f"takes {', '.join(words)} alone" if words else "takes no arguments"
             raise ValueError(f"{unknown[0]}: {stage} {known}; values stand in params.yaml")
         keep_freed_memory()
-        with nullcontext() if sys.argv[1:] else followed(stage):
+        with nullcontext() if sys.argv[1:] or os.environ.get("RANK", "0") != "0" else followed(stage):
             main()
 
     run_command(checked)

@@ -1,17 +1,17 @@
-"""An arm of the study: what it trains and what it changes of params.yaml, as `studies/arms/<arm>.yaml` says."""
+"""An arm of the study: what it trains and what it changes of params.yaml, as `studies/arms.yaml` says."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 
 from stages.params.schema import Params, load_params
 from stages.params.section import Section
 
-ARMS = Path("studies/arms")
+ARMS = Path("studies/arms.yaml")
 RESULTS = Path("studies/results")
 REFERENCES = RESULTS / "references.json"
 OWN = "own"  # clips of the captions themselves, not of swapped ones
@@ -19,31 +19,29 @@ Swap = Literal["image", "text", "both"]
 
 
 class Arm(Section):
-    """One arm.
-
-    experiment: `a`, `b`, or `reference`: the U-Net with CLAP's own tokens.
-    changes: values of params.yaml by their keys, `train_b.linear_path: true`.
-    unet_updates: trains the U-Net under the arm's own contexts for as many updates as A's second stage does.
-    swaps: makes the test clips again with the image, the text part or both of another caption.
-    """
+    """One arm; `studies/arms.yaml` says what its keys mean."""
 
     experiment: Literal["a", "b", "reference"]
-    changes: dict[str, Any]
-    unet_updates: bool
-    swaps: list[Swap]
+    changes: dict[str, Any] = Field(default_factory=dict)
+    unet_updates: bool = False
+    swaps: list[Swap] = Field(default_factory=list)
+
+
+def load_arms() -> dict[str, Arm]:
+    """Read all arms. Raises ValueError for one that holds something else."""
+    try:
+        return TypeAdapter(dict[str, Arm]).validate_python(YAML(typ="safe").load(ARMS.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{ARMS}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def load_arm(name: str) -> Arm:
-    """Read an arm. Raises ValueError where there is no such file or it holds something else."""
-    path = ARMS / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(one.stem for one in ARMS.glob("*.yaml")))
-        raise ValueError(f"{name}: no such arm; {ARMS} has {known}")
-    try:
-        return Arm.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    """Read an arm. Raises ValueError where there is no such arm."""
+    arms = load_arms()
+    if name not in arms:
+        raise ValueError(f"{name}: no such arm; {ARMS} has {', '.join(arms)}")
+    return arms[name]
 
 
 def arm_params(arm: Arm, seed: int, path: str | Path = "params.yaml") -> Params:

@@ -36,10 +36,10 @@ class Study:
 
     def values(self, arm: str, metric: str, seeds: Sequence[int], clips: str = OWN) -> Array:
         """`[S, C]`; of a reference, the same for every seed."""
-        if arm in self.references["clips"]:
-            row = np.array(self.references["clips"][arm][metric], dtype=np.float64)
-            return np.tile(row, (len(seeds), 1))
-        return np.array([self.results[arm][seed]["clips"][clips][metric] for seed in seeds], dtype=np.float64)
+        scored = self.references["clips"].get(arm)
+        each = [scored or self.results[arm][seed]["clips"][clips] for seed in seeds]
+        # A corpus without labels or attributes has no such metric.
+        return np.array([one.get(metric) or [None] * len(one["ids"]) for one in each], dtype=np.float64)
 
     def drawn(self, values: Array) -> Array:
         """Means `[draws]` over drawn captions and drawn seeds.
@@ -63,14 +63,10 @@ class Study:
         moved = (means[chosen].mean(axis=1) - means.mean()) * wider
         return np.asarray(per_seed.mean(axis=0) + moved)
 
-    def mean(self, arm: str, metric: str, clips: str = OWN) -> Estimate:
-        """An arm's mean."""
+    def mean(self, arm: str, metric: str, clips: str = OWN) -> Estimate | None:
+        """An arm's mean; None where the corpus tells nothing of `metric`."""
         seeds = self.seeds(arm) if arm in self.results else [0]
         return self._estimate(self.values(arm, metric, seeds, clips))
-
-    def single(self, arm: str, seed: int, metric: str, clips: str) -> float:
-        """The mean over captions of one training."""
-        return float(np.nanmean(self.values(arm, metric, [seed], clips)))
 
     def difference(
         self, first: str, second: str, metric: str, clips: str = OWN, other_clips: str = OWN
@@ -89,6 +85,8 @@ class Study:
         if not (seeds := self.seeds(arm)):
             return None
         own, floor, reference = (self.values(name, metric, seeds) for name in (arm, "floor", "reference"))
+        if np.isnan(own).all():
+            return None
         value = (np.nanmean(own) - np.nanmean(floor)) / (np.nanmean(reference) - np.nanmean(floor))
         ways = self.drawn(reference - floor)
         shares = self.drawn(own - floor)[ways > 0] / ways[ways > 0]
@@ -106,7 +104,9 @@ class Study:
         pairs = [[self.results[arm][seed]["training"] for arm in (first, second)] for seed in seeds]
         return over_seeds([one[metric] - other[metric] for one, other in pairs if metric in one and metric in other])
 
-    def _estimate(self, values: Array) -> Estimate:
+    def _estimate(self, values: Array) -> Estimate | None:
+        if np.isnan(values).all():
+            return None
         low, high = np.percentile(self.drawn(values), BOUNDS)
         # The mean over captions of each seed first, as a caption that tells nothing may differ between seeds.
         return Estimate(float(np.nanmean(values, axis=1).mean()), float(low), float(high))

@@ -32,10 +32,10 @@ MEASURES = {
 }
 
 
-ARMS = """An arm is a training (`studies/arms/`), run with several seeds; a seed decides the training and the noise \
-that clips start from, one clip a test caption. Intervals (95 %) are over captions and seeds. `fit` is the mean of \
-source accuracy and attribute adherence; `seen` is source and size, `heard` the other attributes that are measured. \
-Closed is the share of the way from floor to reference, in fit."""
+ARMS = """An arm is a training (`studies/arms.yaml`), run with several seeds; a seed decides the training and the \
+noise that clips start from, one clip a test caption. Intervals (95 %) are over captions and seeds. `fit` is the mean \
+of source accuracy and attribute adherence, or the one of them that the corpus tells; `seen` is source and size, \
+`heard` the other attributes that are measured. Closed is the share of the way from floor to reference, in fit."""
 CLAIMED = """A claim is supported where its whole interval lies on the claimed side of the line, contradicted where it \
 lies on the other. Of one seed the interval is over captions alone: such a verdict may not hold for other trainings."""
 SPACES = """On the validation split, with CLAP's mean tokens: before, the fused embeddings; after, the mean of the \
@@ -64,7 +64,7 @@ def arms_table(study: Study) -> str:
     """References and arms, a row each."""
     rows = []
     for name in REFERENCES:
-        cells = [shown(study.mean(name, metric)) for metric in COLUMNS if metric in study.references["clips"][name]]
+        cells = [shown(study.mean(name, metric)) for metric in COLUMNS]
         rows.append([name, "", *cells, ""])
     for name in study.results:
         cells = [shown(study.mean(name, metric)) for metric in COLUMNS]

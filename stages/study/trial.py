@@ -26,6 +26,7 @@ from stages.study.arms import OWN, Arm, Swap
 from stages.synthesis.codec import load_codec
 from stages.synthesis.unet import Denoiser, load_denoiser
 from stages.training.determinism import be_deterministic
+from stages.training.parallel import updates_per_epoch
 
 
 def run_arm(arm: Arm, params: Params, scorers: Scorers, work: Path) -> dict[str, Any]:
@@ -73,7 +74,8 @@ def train_unet(
     denoiser: Denoiser, contexts: Contexts, params: Params, data: Embeddings, valid: Embeddings, work: Path
 ) -> dict[str, float]:
     """Train the U-Net alone as A's second stage does, under contexts that stay as they are; keep its best weights."""
-    recipe, per_epoch = params.train_a, max(1, len(data.ids) // params.train_a.batch_size)
+    recipe = params.train_a
+    per_epoch = updates_per_epoch(len(data.ids), recipe.batch_size, recipe.regime)
     trained, _ = train_by_denoising(
         denoiser,
         denoiser,
@@ -88,6 +90,7 @@ def train_unet(
             batch_size=recipe.batch_size,
             learning_rate=recipe.stage_2.learning_rate,
             loss_weighting=recipe.loss_weighting,
+            regime=recipe.regime,
             caption_dropout=recipe.caption_dropout,
             memory=recipe.memory,
         ),

@@ -1,7 +1,7 @@
-"""The one training loop: AdamW or Muon, warm-up and cosine decay, optional weight average, validation, resume.
+"""The one training loop: AdamW or Muon, warm-up and decay, optional weight average, validation, resume, processes.
 
 A run that was killed goes on from its last checkpoint and ends with the same bytes as one that was not:
-batches and random numbers of an update depend on the seed and the update's number alone.
+a batch and its random numbers depend on the seed and the batch's number alone.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.formats.files import UnwritableError
+from stages.params.section import Regime
 from stages.plumbing.environment import number
 from stages.plumbing.live import tell
 from stages.plumbing.progress import progress
@@ -31,10 +32,12 @@ from stages.training.checkpoint import (
 )
 from stages.training.determinism import derive_seed
 from stages.training.muon import Muon, takes
+from stages.training.parallel import average, is_first, mean, own_batches
 
 WARM_UP = 0.05
 FINAL_RATE = 0.05
 GRADIENT_NORM = 1.0
+PLAIN_REGIME = Regime(rate="cosine", gradient_accumulation=1, patience=0)
 
 Row = dict[str, Any]
 
@@ -49,11 +52,13 @@ class Trained:
     best_epoch: int
 
 
-def learning_rate_factor(update: int, updates: int) -> float:
-    """Linear warm-up over the first 5 % of the updates, then a cosine from 1 down to 0.05."""
+def learning_rate_factor(update: int, updates: int, regime: Regime = PLAIN_REGIME) -> float:
+    """Linear warm-up over the first 5 % of the updates, then 1, or a cosine from 1 down to 0.05."""
     warm_up = max(1, int(WARM_UP * updates))
     if update < warm_up:
         return (update + 1) / warm_up
+    if regime.rate == "constant":
+        return 1.0
     position = (update - warm_up) / max(1, updates - warm_up)
     return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * position))
 
@@ -125,12 +130,13 @@ def train(
     weight_decay: float = 0.01,
     optimizer_name: str = "adamw",
     muon_rate: float = 0.0,
+    regime: Regime = PLAIN_REGIME,
 ) -> Trained:
-    """Minimise `loss(update)` over the parameters of `network` that require gradients.
+    """Minimise `loss(batch)` over the parameters of `network` that require gradients.
 
     Args:
         network: everything that is trained, and saved; frozen parts may lie in it or outside.
-        loss: the batch of an update is its own affair; it is called with torch seeded by (seed, name, update).
+        loss: called with a batch's number, its own affair, and torch seeded by (seed, name, number).
         name: what the progress bar and the checkpoint are called.
         seed: of the stage.
         updates: optimiser steps in all.
@@ -143,6 +149,9 @@ def train(
         weight_decay: AdamW's.
         optimizer_name: `adamw`, fused, or `adamw_8bit` by bitsandbytes.
         muon_rate: Muon's peak for matrices and kernels; 0 leaves them to the optimiser of the rest.
+        regime: the rate's way, batches an update, and the patience with `best_by`.
+
+    Raises ValueError where the loss stays not finite, and where processes have found different checkpoints.
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizers = build_optimizers(optimizer_name, trainable, learning_rate, muon_rate, weight_decay)
@@ -176,6 +185,8 @@ def train(
 
     def keep(update: int) -> None:
         nonlocal unwritable
+        if not is_first():
+            return
         tensors = {"network": network.state_dict(), "best": best}
         tensors |= {f"optimizer_{position}": optimizer_tensors(one) for position, one in enumerate(optimizers)}
         if ema_decay > 0:
@@ -189,19 +200,28 @@ def train(
                 print(f"warning: {name} trains on without a checkpoint: {error}", file=sys.stderr)
             unwritable = True
 
+    def is_hopeless() -> bool:
+        return bool(regime.patience and curve) and len(curve) - best_epoch >= regime.patience
+
     pause = number("BIND_AN_AUDIO_CHECKPOINT_SECONDS", 20.0, may_be_zero=True)
     kept_at = time.monotonic()
     update, went_back = resume(), False
+    if mean(update) != update:
+        raise ValueError(f"{name}: the processes see different checkpoints; let all write to one BIND_AN_AUDIO_CACHE")
     bar = progress((), name, total=updates, initial=update)
-    while update < updates:
-        torch.manual_seed(derive_seed(seed, name, update))
+    while update < updates and not is_hopeless():
         for optimizer, peak in zip(optimizers, peaks, strict=True):
-            optimizer.param_groups[0]["lr"] = peak * learning_rate_factor(update, updates)
+            optimizer.param_groups[0]["lr"] = peak * learning_rate_factor(update, updates, regime)
         network.train()
-        value = loss(update)
         network.zero_grad(set_to_none=True)
-        value.backward()
-        losses.append(float(value.detach()))
+        value = 0.0
+        for batch in own_batches(update, regime):
+            torch.manual_seed(derive_seed(seed, name, batch))
+            part = loss(batch) / regime.gradient_accumulation
+            part.backward()
+            value += float(part.detach())
+        average(parameter.grad for parameter in trainable if parameter.grad is not None)
+        losses.append(mean(value))
         norms.append(clip_gradients(trainable))
         if not math.isfinite(losses[-1] + norms[-1]):
             # Not applied, so no checkpoint holds it. A passing fault of the machine is gone at the second try.
@@ -229,6 +249,8 @@ def train(
                 averaged.eval()
                 with torch.no_grad():
                     row |= validate(averaged)
+            if best_by is not None:
+                row[best_by] = mean(row[best_by])
             curve.append(row)
             tell(curve=name, row=row)
             if best_by is not None and row[best_by] <= min(earlier[best_by] for earlier in curve):

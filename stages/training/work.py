@@ -13,6 +13,7 @@ from stages.formats.files import UnwritableError, write_json
 from stages.plumbing.environment import cache_folder
 from stages.plumbing.live import tell
 from stages.tracking.dependencies import stage_hashes
+from stages.training.parallel import is_first
 
 MADE_FROM = "made_from.json"
 
@@ -27,7 +28,7 @@ def work_folder(stage: str) -> Path:
     digest = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
     tell(inputs=digest)
     work = cache_folder() / "training" / f"{stage}-{digest[:16]}"
-    if not (work / MADE_FROM).exists():
+    if is_first() and not (work / MADE_FROM).exists():
         for other in sorted(work.parent.glob(f"{stage}-*")):
             _say_what_differs(stage, hashes, work, other)
         with suppress(UnwritableError):  # it is told when the first checkpoint cannot be written
