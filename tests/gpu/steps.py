@@ -49,7 +49,7 @@ SAMPLES = 159_744
 BATCH = 4
 COMPARED = 4
 KEPT = ("text", "image", "clap_tokens", "clap_lengths", "latents")
-FAST = {"steps": 8}
+FAST = {"steps": 6, "guidance_from_timestep": 500}
 MEMORY = Memory(precision="bfloat16", gradient_checkpointing=True, optimizer="adamw")
 WORDS = ("a dog barks three times", "a small bell rings", "rain falls on a tin roof", "an engine starts slowly")
 
@@ -159,7 +159,7 @@ def train_a(number: int) -> Numbers:
     def gradients() -> Tensor:
         network = network_a(data, checkpointing=False)
         network.denoiser.requires_grad_(number == 2)
-        batch = data.rows(torch.arange(BATCH)).to(device())
+        batch = data.rows(torch.arange(min(BATCH, len(data.ids)))).to(device())
         context = network.context(batch.text, batch.image)
         random_diffusion_loss(network.denoiser, batch.latents, context, "plain").backward()
         return gradients_of(network)
@@ -207,7 +207,7 @@ def train_b() -> Numbers:
     def gradients() -> Tensor:
         torch.manual_seed(0)
         network = ExperimentB(config_of(params, data.text.shape[1]), data.clap_tokens.mean(dim=0)).to(device())
-        batch = data.rows(torch.arange(BATCH)).to(device())
+        batch = data.rows(torch.arange(min(BATCH, len(data.ids)))).to(device())
         alignment_loss(network.context(batch.text, batch.image), batch.clap_tokens, params.loss_weights).backward()
         return gradients_of(network)
 
