@@ -2,7 +2,8 @@
 
 Command: `python -m stages.evaluate`
 Reads:   data/samples/, data/corpus/, data/images/, data/quality/, data/embeddings/, models/judges/, models/codec/,
-         models/encoders/, metrics/encoders.json, metrics/judges.json, metrics/curves/
+         models/encoders/, PANNs' weights where the folder of judges.weights has them, metrics/encoders.json,
+         metrics/judges.json, metrics/curves/
 Writes:  metrics/evaluation.json, metrics/comparison.json (what `dvc metrics diff` compares: few numbers, flat),
          metrics/systems.tsv (with intervals), metrics/details.tsv (the field's other measures, single attributes,
          sources and held-out pairs), metrics/judge_confusion.tsv (one row a clip: what the judge heard), all three for
@@ -32,6 +33,7 @@ from stages.evaluation.systems import METRICS, SYSTEMS, sample_folders
 from stages.formats.files import read_json, replacing_folder, write_json, write_tsv
 from stages.judging.clap_scorer import load_scorer
 from stages.judging.networks import load_classifier
+from stages.judging.panns import panns_logits
 from stages.params.schema import Params, load_params
 from stages.plumbing.cluster import in_batches
 from stages.plumbing.device import device
@@ -85,7 +87,8 @@ def main() -> None:
         for name, summary in summaries.items()
     }
     learned = torch.cat([real.spaces[CLAP], *foundation_embeddings(scorers)])
-    protocol = protocol_rows(scores, (train, real), hear(coded_clips(), scorers), learned, image_scores(systems), {})
+    tags = panns_logits(everything.judges.weights, {name: clips.waveforms for name, clips in systems.items()})
+    protocol = protocol_rows(scores, (train, real), hear(coded_clips(), scorers), learned, image_scores(systems), tags)
     write_json("metrics/evaluation.json", metrics)
     write_json("metrics/comparison.json", comparison)
     rows = interval_rows(summaries)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from stages.evaluation.systems import SYSTEMS
 from stages.formats.files import write_tsv
-from stages.report.plots import plot_curves, plot_mels, plot_metric, read_curve
+from stages.report.plots import plot_curves, plot_mels, plot_metric, plot_spaces, read_curve
 
 
 def rows_of(values, metric="fad", margin=0.5):
@@ -182,3 +182,14 @@ def test_another_process_with_a_style_of_its_own_draws_the_same_bytes(tmp_path):
     environment = {"PATH": "", "MATPLOTLIBRC": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
     subprocess.run([sys.executable, "-c", script, there], check=True, env=environment)
     assert there.read_bytes() == (tmp_path / "here.png").read_bytes()
+
+
+def test_two_spaces_lie_beside_each_other_pair_by_pair(tmp_path):
+    points = np.random.default_rng(0).normal(size=(2, 20, 2))
+    plot_spaces({"before": (points[0], points[1] + 8), "after": (points[0], points[0])}, tmp_path / "spaces.png")
+    with Image.open(tmp_path / "spaces.png") as picture:
+        colours = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+        assert picture.width == 600
+    for system in ("experiment_a", "reference"):
+        wanted = [int(SYSTEMS[system].colour[place : place + 2], 16) for place in (1, 3, 5)]
+        assert np.abs(colours - wanted).max(axis=1).min() < 12, system

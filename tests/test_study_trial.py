@@ -10,6 +10,7 @@ import torch
 
 from stages.evaluation.scoring import ClipScores, Heard
 from stages.params.schema import load_params
+from stages.study.spaces import in_plane
 from stages.study.trial import caption_scores, swapped, train_unet
 from stages.synthesis.unet import build_denoiser
 from tests.test_alignment import pairs
@@ -64,3 +65,13 @@ def test_a_control_trains_the_u_net_under_contexts_that_stay(tmp_path):
     found = train_unet(denoiser, lambda rows: rows.clap_tokens, params, pairs(16), pairs(4, seed=1), tmp_path)
     assert found["unet_best_validation_diffusion_loss"] > 0
     assert any(not torch.equal(weight, before[name]) for name, weight in denoiser.state_dict().items())
+
+
+def test_two_spaces_share_a_plane_that_keeps_apart_what_is_apart():
+    random = torch.Generator().manual_seed(0)
+    one = torch.randn(30, 6, generator=random) * 0.1 + torch.eye(6)[0]
+    left, right = in_plane(one, one)
+    assert torch.equal(left, right)
+    left, right = in_plane(one, torch.randn(30, 4, generator=random) * 0.1 + torch.eye(4)[3])
+    assert left.shape == right.shape == (30, 2)
+    assert (left.mean(dim=0) - right.mean(dim=0)).norm() > 5 * left.std(dim=0).norm()
