@@ -81,7 +81,7 @@ def test_an_edit_reruns_what_reads_it_alone():
     assert readers("experiments/training_a.py") == {"train_a"}
     assert readers("experiments/fusion.py") == {"train_a", "train_b", "sample_a", "sample_b"}
     for name in ("bigvgan", "vae", "codec"):
-        assert readers(f"synthesis/{name}.py") == {"codec", "backbone", "embed"} | samples
+        assert readers(f"synthesis/{name}.py") == {"codec", "backbone", "embed", "evaluate"} | samples
 
 
 @pytest.mark.parametrize("sizes", [[5], [2, 2, 1], [1, 4]])
