@@ -46,7 +46,7 @@ install: $(VENV)/installed
 
 SUPPORTED := import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))
 
-$(VENV)/running: pyproject.toml constraints.txt
+$(VENV)/running: pyproject.toml constraints.txt requirements-towers.txt
 	@if [ ! -x "$(VENV)/bin/python" ]; then \
 	  found=""; \
 	  for name in python3.11 python3.12 python3; do \
@@ -57,6 +57,7 @@ $(VENV)/running: pyproject.toml constraints.txt
 	fi
 	@"$(VENV)/bin/python" -c '$(SUPPORTED)' || { echo "error: $(VENV) holds $$("$(VENV)/bin/python" --version), 3.11 or 3.12 is needed; remove $(VENV) and run make again" >&2; exit 1; }
 	"$(VENV)/bin/python" -m pip install -c constraints.txt -e .
+	"$(VENV)/bin/python" -m pip install --no-deps -r requirements-towers.txt
 	touch "$@"
 
 # Gradio asks for a Pillow that draws other images, and runs with ours.

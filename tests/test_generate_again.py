@@ -19,6 +19,7 @@ import bind_an_audio
 from stages.commands import main as commands
 from stages.formats.files import read_jsonl, write_json, write_jsonl
 from stages.inference.generator import Generator, safe
+from stages.inference.provenance import write_clip
 from stages.inference.run import Run
 from stages.tracking.dependencies import content_md5
 
@@ -103,8 +104,17 @@ def test_prompts_become_a_folder_that_says_what_its_clips_are(models):
         ([{"text": "rings"}, {"text": "!"}], "prompts.jsonl, prompt 2: --text '!': holds no word"),
         ([{"id": "../x", "text": "rings"}], "prompts.jsonl, prompt 1: id '../x'"),
         ([{"id": "x", "text": "rings"}] * 2, "prompts.jsonl, prompt 2: id 'x'"),
-        ([{"text": "rings", "seed": "1"}], "prompts.jsonl, prompt 1: --seed '1': give 0 or more"),
-        ([{"text": "rings", "steps": "1"}], "prompts.jsonl, prompt 1: steps: give a number"),
+        ([{"text": "rings", "seed": "1"}], "prompts.jsonl, prompt 1: --seed '1': give a whole number"),
+        ([{"text": "rings", "seed": True}], "prompts.jsonl, prompt 1: --seed True: give a whole number"),
+        ([{"text": "rings", "steps": "1"}], "prompts.jsonl, prompt 1: --steps '1'"),
+        ([{"text": "rings", "guidance_scale": [2]}], "prompts.jsonl, prompt 1: --guidance-scale [2]"),
+        ([{"text": "rings", "seconds": "2"}], "prompts.jsonl, prompt 1: --seconds '2': give a number"),
+        ([{"text": 5}], "prompts.jsonl, prompt 1: --text 5"),
+        ([{"image": 5}], "prompts.jsonl, prompt 1: --image 5: give the name of a file"),
+        (
+            [{"id": "dog-1", "text": "rings", "seed": 0}, {"id": "DOG", "text": "rings"}],
+            "prompts.jsonl, prompt 2: id 'DOG': another",
+        ),
         ([{"image": "none.png"}], "prompts.jsonl, prompt 1: none.png: no such image"),
         ([], "prompts.jsonl: holds no prompt"),
     ],
@@ -114,9 +124,36 @@ def test_a_prompt_that_cannot_be_made_is_named_before_any_network_is_loaded(mode
     for weights in Path("models").rglob("*.safetensors"):
         weights.write_bytes(b"these would be noticed")
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is what the test looks at
-        commands.main(["generate", "--prompts", "prompts.jsonl", "--out", "made"])
+        commands.main(["generate", "--prompts", "prompts.jsonl", "--out", "made", "--seed", "1", "2"])
     assert str(caught.value).startswith(message)
     assert not Path("made").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("text", 5, "--text 5: holds no word"),
+        ("image", ["red.png"], "--image ['red.png']: give the name of a file"),
+        ("seed", "7", "--seed '7'"),
+        ("seed", 1.0, "--seed 1.0"),
+        ("seconds", "2", "--seconds '2': give a number"),
+        ("steps", 2.5, "--steps 2.5"),
+        ("steps", True, "--steps True"),
+        ("guidance_scale", "2", "--guidance-scale '2'"),
+        ("sampler", "euler", "sampler 'euler': input should be 'dpm_solver' or 'ddim'"),
+        ("guidance_from_timestep", 1000, "guidance_from_timestep 1000"),
+        ("experiment", "c", "experiment 'c'"),
+        ("experiment", ["a"], "experiment ['a']"),
+    ],
+)
+def test_a_record_that_no_clip_can_be_made_of_is_named_before_any_network_is_loaded(models, key, value, message):
+    record = {"text": "rings", "image": None, "experiment": "a", "seed": 0, "steps": 1, key: value}
+    write_clip("x.flac", torch.zeros(99), record)
+    for weights in Path("models").rglob("*.safetensors"):
+        weights.write_bytes(b"these would be noticed")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the text is what the test looks at
+        commands.main(["generate", "--like", "x.flac", "--out", "again.flac"])
+    assert str(caught.value).startswith(f"x.flac: {message}")
 
 
 def test_experiments_that_are_loaded_together_make_what_each_makes_alone(models):

@@ -196,12 +196,14 @@ def test_mlflows_ui_shows_the_runs_side_by_side_and_a_curve_of_each(queued: Path
     ids = json.dumps([run.info.run_id for run in runs])
     place = f"runs={ids}&experiments=[%22{runs[0].info.experiment_id}%22]"
     curve = "%22train_b%2Fvalidation_diffusion_loss%22"
+    shown = sh(queued, "bind-an-audio", "sync").strip().rpartition("#")[2]
     with mlflow_ui(queued) as address, chromium() as browser:
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
         page.set_default_timeout(120_000)
-        # MLflow starts in its view for language models; the choice of the other one stays.
-        page.goto(address)
-        page.get_by_text("Model training").first.click()
+        # At the address that sync prints: training runs, with the columns that tell revisions apart.
+        page.goto(f"{address}/#{shown}")
+        page.get_by_role("columnheader").filter(has_text="experiment_b.source_accuracy").wait_for()
+        page.get_by_role("columnheader").filter(has_text="preset_changes").wait_for()
         page.goto(f"{address}/#/experiments")
         page.get_by_role("link", name="bind-an-audio", exact=True).first.click()
         page.get_by_text(re.compile("^rate-1 ")).first.wait_for()

@@ -76,7 +76,7 @@ def main(arguments: argparse.Namespace) -> None:
     earlier = read_record(arguments.like) if arguments.like else None
     folder = check_names(arguments)
 
-    from stages.inference.generator import Generator
+    from stages.inference.generator import EXPERIMENTS, Generator
     from stages.inference.provenance import write_clip
     from stages.inference.run import Run
 
@@ -85,6 +85,8 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.like and arguments.like.resolve() in [job.path.resolve() for job in jobs]:
         raise ValueError(f"--out {arguments.out}: is the clip that --like names; give another name")
     experiment = arguments.experiment or (earlier or {}).get("experiment")
+    if experiment not in (None, *EXPERIMENTS):
+        raise ValueError(f"{arguments.like}: experiment {experiment!r}: is none of {', '.join(EXPERIMENTS)}")
     if experiment is None:
         experiment, why = run.better()
         print(why, file=sys.stderr)
@@ -133,45 +135,51 @@ def wanted_clips(arguments: argparse.Namespace, run: Run, earlier: Record | None
     given: dict[str, Any] = {name: remembered.get(name) for name in ("text", "image", *SETTINGS)}
     given |= {name: value for name in ("text", "image", *CHOICES) if (value := getattr(arguments, name)) is not None}
     seeds = arguments.seed or [remembered.get("seed", 0)]
-    request, out = run.request(**given), arguments.out
-    for seed in seeds:
-        path = out if len(seeds) == 1 else out.with_name(f"{out.stem}-{check_seed(seed)}{out.suffix}")
-        yield Wanted(path, request, check_seed(seed))
+    out: Path = arguments.out
+    try:
+        yield from of_each_seed(run.request(**given), seeds, out)
+    except ValueError as error:
+        raise ValueError(f"{arguments.like}: {error}") if earlier else error from None
 
 
 def wanted_prompts(arguments: argparse.Namespace, run: Run) -> Iterator[Wanted]:
     """One clip a line and seed; options stand where a line is silent. Raises ValueError naming the line."""
-    taken: set[str] = set()
+    ids: set[str] = set()
+    files: set[str] = set()
     for number, row in enumerate(read_jsonl(arguments.prompts), start=1):
         try:
             if unknown := sorted(row.keys() - PROMPT_KEYS):
                 raise ValueError(f"unknown key {unknown[0]}; known are {', '.join(sorted(PROMPT_KEYS))}")
             name = str(row.get("id", f"{number:04d}"))
-            if not NAME.fullmatch(name) or name in taken:
+            if not NAME.fullmatch(name) or name in ids:
                 raise ValueError(f"id {name!r}: give each line one of its own, of letters, digits, - and _")
-            taken.add(name)
+            ids.add(name)
             choices = {key: getattr(arguments, key) if row.get(key) is None else row[key] for key in CHOICES}
-            if wrong := [key for key, value in choices.items() if not isinstance(value, (int, float, type(None)))]:
-                raise ValueError(f"{wrong[0]}: give a number")
-            if wrong := [key for key in ("text", "image") if not isinstance(row.get(key), (str, type(None)))]:
-                raise ValueError(f"{wrong[0]}: give a text in quotation marks")
-            image = None if row.get("image") is None else arguments.prompts.parent / row["image"]
-            request = run.request(row.get("text"), image, **choices)
+            image = row.get("image")
+            request = run.request(
+                row.get("text"), arguments.prompts.parent / image if isinstance(image, str) else image, **choices
+            )
             seeds = arguments.seed or [0] if row.get("seed") is None else [row["seed"]]
-            for seed in seeds:
-                file = f"{name}.flac" if len(seeds) == 1 else f"{name}-{check_seed(seed)}.flac"
-                yield Wanted(arguments.out / file, request, check_seed(seed))
+            for wanted in of_each_seed(request, seeds, arguments.out / f"{name}.flac"):
+                if wanted.path.name.casefold() in files:  # as some file systems compare names
+                    raise ValueError(f"id {name!r}: another line writes {wanted.path.name}, too; give another id")
+                files.add(wanted.path.name.casefold())
+                yield wanted
         except ValueError as error:
             raise ValueError(f"{arguments.prompts}, prompt {number}: {error}") from None
-    if not taken:
+    if not ids:
         raise ValueError(f"{arguments.prompts}: holds no prompt; give one JSON object a line")
 
 
-def check_seed(seed: Any) -> int:
-    """A seed that is one. Raises ValueError for any other."""
-    if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"--seed {seed!r}: give 0 or more")
-    return seed
+def of_each_seed(request: Request, seeds: list[int], path: Path) -> Iterator[Wanted]:
+    """One file a seed, named by it where there are several. Raises ValueError for what is no seed, and one twice."""
+    from stages.inference.run import check_seed
+
+    for number, seed in enumerate(seeds):
+        check_seed(seed)
+        if seed in seeds[:number]:
+            raise ValueError(f"--seed {seed}: is given twice")
+        yield Wanted(path if len(seeds) == 1 else path.with_name(f"{path.stem}-{seed}{path.suffix}"), request, seed)
 
 
 def compared(old: Path, earlier: Record, new: Path, record: Record) -> str:

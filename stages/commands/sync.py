@@ -37,9 +37,9 @@ from stages.tracking.mlflow_store import (
     log_in_batches,
     mlflow_experiment,
     numbers,
+    page_of_runs,
     repository_root,
     search_all,
-    shown_uri,
     strings,
     tracking_client,
 )
@@ -65,6 +65,17 @@ from stages.tracking.revisions import (
 from stages.tracking.stage_runs import STAGES_EXPERIMENT, Point, curve_points
 
 REVISIONS_EXPERIMENT = "bind-an-audio-revisions"
+# Of MLflow's table of revisions.
+COLUMNS = (
+    "tags.preset",
+    "tags.preset_changes",
+    *(
+        f"metrics.evaluation.experiment_{name}.{metric}"
+        for metric in ("source_accuracy", "attribute_adherence", "clap_score")
+        for name in "ab"
+    ),
+    "tags.machines",
+)
 PAGE = "metrics/listening/index.html"
 KEPT = "metrics/"
 CURVES = "metrics/curves/"
@@ -93,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Log what is not there yet; print a line for each revision and a summary."""
+    """Log what is not there yet; print a line for each revision and where MLflow shows them."""
     if arguments.all and arguments.revisions:
         raise ValueError("--all and REV exclude each other; give one of them")
     if arguments.everyone and not arguments.all:
@@ -111,16 +122,15 @@ def main(arguments: argparse.Namespace) -> None:
         else:
             head = git("rev-parse", "HEAD")
             wanted = [commit_revision(head), *(found for found in experiments.values() if found.baseline == head)]
-        logged, known, left_out = sync(repository, list(dict.fromkeys(wanted)))
-    unreadable = f", {left_out} left out" if left_out else ""
-    print(f"{logged} logged, {known} already there{unreadable}: {shown_uri(repository_root())}")
+        sync(repository, list(dict.fromkeys(wanted)))
 
 
-def sync(repository: Any, wanted: list[Revision]) -> tuple[int, int, int]:
-    """Log the revisions that MLflow does not have yet; count those logged, those already there, those left out."""
+def sync(repository: Any, wanted: list[Revision]) -> None:
+    """Log the revisions that MLflow does not have yet, a line each; at last how many, and where they are to be seen."""
     root = repository_root()
     with tracking_client(root) as client:
-        there = logged_revisions(client, mlflow_experiment(client, REVISIONS_EXPERIMENT, root))
+        experiment_id = mlflow_experiment(client, REVISIONS_EXPERIMENT, root, COLUMNS)
+        there = logged_revisions(client, experiment_id)
     logged = left_out = 0
     for revision in wanted:
         if revision.sha in there:
@@ -136,7 +146,6 @@ def sync(repository: Any, wanted: list[Revision]) -> tuple[int, int, int]:
                 continue
             # The lock is held for one revision at a time: stages that end meanwhile log between two of them.
             with tracking_client(root) as client:
-                experiment_id = mlflow_experiment(client, REVISIONS_EXPERIMENT, root)
                 if client.search_runs([experiment_id], f"tags.revision = '{revision.sha}'", max_results=1):
                     continue  # another sync was faster
                 run_id = log_revision(client, experiment_id, revision, content, Path(folder))
@@ -145,7 +154,9 @@ def sync(repository: Any, wanted: list[Revision]) -> tuple[int, int, int]:
         print(f"{revision.label}: {len(content.metrics)} metrics, {files} artifacts, run {run_id}")
         if content.other_machine:
             print(f"  other machine than its baseline's: {', '.join(content.other_machine)}; last digits may differ")
-    return logged, sum(revision.sha in there for revision in wanted), left_out
+    known = sum(revision.sha in there for revision in wanted)
+    unreadable = f", {left_out} left out" if left_out else ""
+    print(f"{logged} logged, {known} already there{unreadable}: {page_of_runs(root, experiment_id)}")
 
 
 def read_revision(revision: Revision, folder: Path, repository: Any) -> Content:

@@ -17,7 +17,7 @@ import torch
 
 from stages.formats.audio import SAMPLE_RATE
 from stages.inference.provenance import Record, code_version, of_two_runs
-from stages.inference.run import SETTINGS, Request, Run
+from stages.inference.run import SETTINGS, Request, Run, check_seed
 from stages.language.text import process_text
 from stages.plumbing.device import device
 from stages.synthesis.generation import latent_width, sample_latents
@@ -136,10 +136,9 @@ class Generator:
     def make(self, request: Request, seed: int = 0, experiment: str | None = None) -> Clip:
         """Make one clip by one of the loaded experiments, left out by the first.
 
-        Raises ValueError for a seed below 0, an experiment that is not loaded, the reference without a text.
+        Raises ValueError for what is no seed, an experiment that is not loaded, the reference without a text.
         """
-        if seed < 0:
-            raise ValueError(f"--seed {seed}: give 0 or more")
+        check_seed(seed)
         name = experiment or self.experiment
         if name not in self.experiments:
             raise ValueError(f"--experiment {name}: not loaded; Generator(experiment=...) was given {self.experiments}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
 
 from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
 from stages.formats.files import read_json
 from stages.language.text import content_lemmas, words
+from stages.params.experiments import Sample
 from stages.params.schema import load_params
 from stages.synthesis.generation import latent_width
 
@@ -21,6 +23,12 @@ SCORE = "clap_score"
 # Of a request, beside its text and image: what a clip's file remembers.
 SETTINGS = ("seconds", "steps", "guidance_scale", "sampler", "guidance_from_timestep")
 TOLD_WORDS = 12  # of a run's vocabulary, to one who used none of it
+
+
+def check_seed(seed: object) -> None:
+    """Raise ValueError for what is no seed."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"--seed {seed!r}: give a whole number, 0 or more")
 
 
 @dataclass(frozen=True)
@@ -116,19 +124,23 @@ class Run:
         """
         from stages.towers.imagebind import read_image
 
-        sample = self.params.sample
-        steps = sample.steps if steps is None else steps
-        guidance_scale = sample.guidance_scale if guidance_scale is None else guidance_scale
         if text is None and image is None:
             raise ValueError("--text and --image are both missing; give a text, an image or both")
-        if text is not None and not words(text):
+        if text is not None and not (isinstance(text, str) and words(text)):
             raise ValueError(f"--text {text!r}: holds no word; describe the sound in English, or leave --text out")
-        if steps < 1:
-            raise ValueError(f"--steps {steps}: give at least 1")
-        if not 1 <= guidance_scale < math.inf:
-            raise ValueError(f"--guidance-scale {guidance_scale:g}: give 1 (none) or more")
+        if image is not None and not isinstance(image, (str, Path)):
+            raise ValueError(f"--image {image!r}: give the name of a file")
+        given = {
+            "steps": steps,
+            "guidance_scale": guidance_scale,
+            "sampler": sampler,
+            "guidance_from_timestep": guidance_from_timestep,
+        }
+        sample = self._sample({key: value for key, value in given.items() if value is not None})
         doubts = self._unheard_of(text, image is not None) if text is not None else []
         if seconds is not None:
+            if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+                raise ValueError(f"--seconds {seconds!r}: give a number")
             latent_width(seconds)
             if seconds > self.seconds:
                 doubts.append(f"--seconds {seconds:g}: this run learned clips of {self.seconds:g} s")
@@ -137,14 +149,19 @@ class Run:
             image=None if image is None else str(image),
             pixels=None if image is None else read_image(image),
             seconds=seconds,
-            steps=steps,
-            guidance_scale=guidance_scale,
-            sampler=sampler or sample.sampler,
-            guidance_from_timestep=sample.guidance_from_timestep
-            if guidance_from_timestep is None
-            else guidance_from_timestep,
+            **{key: getattr(sample, key) for key in given},
             doubts=tuple(doubts),
         )
+
+    def _sample(self, given: dict[str, Any]) -> Sample:
+        """The run's `sample` section, what is `given` in its place. Raises ValueError naming what is wrong first."""
+        try:
+            return Sample.model_validate(self.params.sample.model_dump() | given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = str(first["loc"][0])
+            name = f"--{key.replace('_', '-')}" if key in ("steps", "guidance_scale") else key
+            raise ValueError(f"{name} {first['input']!r}: {first['msg'].lower()}") from None
 
     def _unheard_of(self, text: str, has_image: bool) -> list[str]:
         """What of a text this run's captions never said; published towers have heard of everything."""

@@ -6,12 +6,13 @@ user's repository, also in DVC's temporary folders).
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ ADDRESSES = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
+VIEW = "columns"  # what an experiment's tag and a page's address call its choice of columns
 LOCK_SECONDS = 600.0  # making a database takes seconds, on a machine that trains several networks minutes
 
 
@@ -107,18 +109,38 @@ def _follow_move(root: Path) -> None:
             print(f"{database}: was made in {there}; its artifacts are looked for in {here} from now on")
 
 
-def mlflow_experiment(client: Any, name: str, root: Path) -> str:
-    """Return the id of the MLflow experiment `name`, made where it is missing."""
+def mlflow_experiment(client: Any, name: str, root: Path, columns: Sequence[str] = ()) -> str:
+    """Return the id of the MLflow experiment `name`, made where it is missing.
+
+    `columns` of its table of runs ("tags.preset", "metrics.fad") are what `page_of_runs` shows.
+    """
+    tags = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows it as a language model's
+    if columns:
+        quoted = [f"{kind}.`{key}`" for kind, _, key in (column.partition(".") for column in columns)]
+        tags[f"mlflow.sharedViewState.{VIEW}"] = json.dumps({"selectedColumns": quoted})
     experiment = client.get_experiment_by_name(name)
     if experiment is not None and experiment.experiment_id:
+        for key in tags.keys() - experiment.tags.keys():
+            client.set_experiment_tag(experiment.experiment_id, key, tags[key])
         return str(experiment.experiment_id)
     # A server knows where its artifacts belong; the local default would be relative to the working folder.
     beside = None if os.environ.get("MLFLOW_TRACKING_URI") else (root / "mlartifacts").as_uri()
-    kind = {"mlflow.experimentKind": "custom_model_development"}  # else MLflow shows it as a language model's
-    made = str(client.create_experiment(name, artifact_location=beside, tags=kind))
+    made = str(client.create_experiment(name, artifact_location=beside, tags=tags))
     if not made:
         raise ValueError(f"{shown_uri(root)}: answers as no MLflow server does; {REMEDY}")
     return made
+
+
+def page_of_runs(root: Path, experiment_id: str) -> str:
+    """Where a browser shows an experiment's runs: in MLflow's view for training models, with the experiment's columns.
+
+    Without the address's two settings MLflow opens in its view for language models, which has no runs.
+    """
+    uri = shown_uri(root)
+    page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
+    if uri.startswith("http"):
+        return f"{uri.rstrip('/')}/{page}"
+    return f"`mlflow ui --backend-store-uri {uri}`, then http://127.0.0.1:5000/{page}"
 
 
 def search_all(client: Any, experiment_id: str, query: str = "") -> Iterator[Any]:
