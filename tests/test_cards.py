@@ -12,7 +12,7 @@ from huggingface_hub import DatasetCard, ModelCard
 from stages import decompose, images, prepare, quality
 from stages.commands import main as commands
 from stages.evaluation.systems import METRICS
-from stages.formats.files import read_json, read_jsonl, write_json
+from stages.formats.files import read_json, read_jsonl, write_json, write_jsonl
 
 ROOT = Path(__file__).parent.parent
 
@@ -79,6 +79,15 @@ def test_the_dataset_card_counts_what_is_there(run):
         assert f"| {split} | {count} | {accepted[split]} |" in card.text
     assert card.data.size_categories == "n<1K"
     assert read_jsonl("data/quality/accepted.jsonl")[0]["caption"] in card.text
+
+
+def test_a_caption_with_the_signs_of_a_table_stays_in_its_cell(run):
+    first, *others = read_jsonl("data/quality/accepted.jsonl")
+    write_jsonl("data/quality/accepted.jsonl", [first | {"caption": "a <b>bell</b> | rings\n| twice"}, *others])
+    commands.main(["cards"])
+    assert (
+        r"| `caption` | a \<b\>bell\</b\> \| rings \| twice |" in Path("docs/cards/dataset.md").read_text().splitlines()
+    )
 
 
 @pytest.mark.parametrize(("kind", "folder"), [("audiofolder", "corpus"), ("imagefolder", "images")])

@@ -8,10 +8,12 @@ import soundfile
 from PIL import Image
 
 from stages.commands import main as commands
-from stages.commands.samples import END, SHOWN, START
+from stages.commands.samples import SHOWN
 from stages.evaluation.systems import sample_folders
 from stages.formats.files import write_jsonl, write_text
 
+START = "<!-- docs/samples/soundworld: `bind-an-audio samples` writes this table -->"
+END = "<!-- docs/samples/soundworld end -->"
 NASTY = "a <b>bell</b> | rings"
 
 
@@ -54,19 +56,21 @@ def test_the_first_caption_of_each_source_stands_in_the_readme_with_its_sounds(r
     captions = [line.split(" | <img")[0] for line in text.splitlines() if "mp3" in line]
     assert captions == [r"| a \<b\>bell\</b\> \| rings", "| dog 2", "| both", "| bell 2"]
     for name in SHOWN:
-        samples, rate = soundfile.read(f"docs/samples/dog_{name}.mp3")
+        samples, rate = soundfile.read(f"docs/samples/soundworld/dog_{name}.mp3")
         assert rate == 16_000
         original = noise(SHOWN.index(name))
         assert abs(np.sqrt(np.mean(samples**2)) / np.sqrt(np.mean(original**2)) - 1) < 0.2, "take 0 of that system"
-        assert f"](docs/samples/dog_{name}.mp3)" in text
-        assert Image.open(f"docs/samples/dog_{name}.png").height == 80
-    assert {path.stem for path in Path("docs/samples").glob("*.webp")} == {"bell", "dog", "bell-dog", "5"}
-    assert len(list(Path("docs/samples").iterdir())) == 4 * 9
+        assert f"](docs/samples/soundworld/dog_{name}.mp3)" in text
+        assert Image.open(f"docs/samples/soundworld/dog_{name}.png").height == 80
+    assert {path.stem for path in Path("docs/samples/soundworld").glob("*.webp")} == {"bell", "dog", "bell-dog", "5"}
+    assert len(list(Path("docs/samples/soundworld").iterdir())) == 4 * 9
 
 
 def test_the_same_run_gives_the_same_bytes_and_nothing_old_is_left(run):
     def bytes_of():
-        return {path.name: path.read_bytes() for path in [*Path("docs/samples").iterdir(), Path("README.md")]}
+        return {
+            path.name: path.read_bytes() for path in [*Path("docs/samples/soundworld").iterdir(), Path("README.md")]
+        }
 
     commands.main(["samples", "--captions", "4"])
     commands.main(["samples", "--captions", "2"])
@@ -74,6 +78,24 @@ def test_the_same_run_gives_the_same_bytes_and_nothing_old_is_left(run):
     commands.main(["samples", "--captions", "2"])
     assert bytes_of() == first
     assert len(first) == 2 * 9 + 1
+
+
+def test_another_runs_samples_become_a_second_table_beside_the_first(run):
+    """The run lies elsewhere; the first table and its files stay as they are."""
+    commands.main(["samples", "--captions", "2"])
+    first = Path("docs/samples/soundworld/dog_real.mp3").read_bytes()
+    start, end = (mark.replace("soundworld", "esc10") for mark in (START, END))
+    text = Path("README.md").read_text() + f"{start}\n{end}\n"
+    elsewhere = run / "elsewhere"
+    elsewhere.mkdir()
+    Path("data").rename(elsewhere / "data")
+    write_text("README.md", text)
+    commands.main(["samples", "--run", "elsewhere", "--out", "docs/samples/esc10", "--captions", "3"])
+    kept, added = Path("README.md").read_text().split(start)
+    assert kept == text.split(start)[0]
+    assert added.count("](docs/samples/esc10/") == 3 * len(SHOWN)
+    assert Path("docs/samples/soundworld/dog_real.mp3").read_bytes() == first
+    assert len(list(Path("docs/samples/esc10").iterdir())) == 3 * 9
 
 
 def test_what_is_missing_is_one_line(run):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
+from contextlib import chdir
 from pathlib import Path
 
 from stages.corpus.clips import CORPUS, Row, accepted_clips, spread
@@ -16,16 +16,20 @@ from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import read_jsonl, replacing_folder, write_text
 from stages.formats.images import open_image
 from stages.formats.shards import open_file
+from stages.report.cards import plain_markdown
 
 SHOWN = ("real", "experiment_a", "experiment_b", "reference")
-START, END = "<!-- samples: `bind-an-audio samples` writes this table -->", "<!-- samples end -->"
+START, END = "<!-- {}: `bind-an-audio samples` writes this table -->", "<!-- {} end -->"  # by the folder
 IMAGE_SIDE, SHOWN_SIDE = 224, 80  # pixels; shown as high as a mel picture, a pixel a mel
 SAMPLES = Path("data/samples")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--out", type=Path, default=Path("docs/samples"), help="folder to replace (docs/samples)")
+    parser.add_argument("--run", type=Path, default=Path("."), help="where the run's data/ lies (this folder)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("docs/samples/soundworld"), help="folder to replace (docs/samples/soundworld)"
+    )
     parser.add_argument("--readme", type=Path, default=Path("README.md"), help="whose table is replaced (README.md)")
     parser.add_argument("--captions", type=int, default=8, help="how many test captions (8)")
 
@@ -33,22 +37,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> None:
     """Write MP3 files, images, mel pictures and the table.
 
-    Raises ValueError where the README has no place for the table and where the run has no samples.
+    Raises ValueError where the README has no place for the folder's table and where the run has no samples.
     """
-    readme = arguments.readme.read_text(encoding="utf-8")
-    if readme.count(START) != 1 or readme.count(END) != 1:
-        raise ValueError(f"{arguments.readme}: give it one line `{START}` and below it one `{END}`")
-    clips = {name: first_takes(name) for name in SHOWN[1:]}
-    rows = [row for row in accepted_clips("test") if all(row["id"] in takes for takes in clips.values())]
-    clips["real"] = {row["id"]: CORPUS / row["file_name"] for row in rows}
-    chosen = of_each_source(rows, arguments.captions)
-    with replacing_folder(arguments.out) as folder:
-        for stem, row in chosen.items():
-            write_sample(folder / stem, row, {name: clips[name][row["id"]] for name in SHOWN})
-        size = sum(file.stat().st_size for file in folder.iterdir())
-    lines = table(chosen, os.path.relpath(arguments.out, arguments.readme.parent))
-    before, rest = readme.split(START)
-    write_text(arguments.readme, f"{before}{START}\n{lines}\n{END}{rest.split(END)[1]}")
+    readme, out = arguments.readme.resolve(), arguments.out.resolve()
+    folder = os.path.relpath(out, readme.parent)
+    start, end = START.format(folder), END.format(folder)
+    text = readme.read_text(encoding="utf-8")
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise ValueError(f"{arguments.readme}: give it one line `{start}` and below it one `{end}`")
+    with chdir(arguments.run):
+        clips = {name: first_takes(name) for name in SHOWN[1:]}
+        rows = [row for row in accepted_clips("test") if all(row["id"] in takes for takes in clips.values())]
+        clips["real"] = {row["id"]: CORPUS / row["file_name"] for row in rows}
+        chosen = of_each_source(rows, arguments.captions)
+        with replacing_folder(out) as partial:
+            for stem, row in chosen.items():
+                write_sample(partial / stem, row, {name: clips[name][row["id"]] for name in SHOWN})
+            size = sum(file.stat().st_size for file in partial.iterdir())
+    before, rest = text.split(start)
+    write_text(readme, f"{before}{start}\n{table(chosen, folder)}\n{end}{rest.split(end)[1]}")
     print(f"{arguments.out}: {len(chosen)} captions, {size / 1e6:.2f} MB; table in {arguments.readme}")
 
 
@@ -97,6 +104,6 @@ def table(rows: dict[str, Row], folder: str) -> str:
     for stem, row in rows.items():
         path = f"{folder}/{stem}"
         cells = [f"[![hear]({path}_{name}.png)]({path}_{name}.mp3)" for name in SHOWN]
-        caption = re.sub(r"([\\`*_|\[\]<>])", r"\\\1", row["caption"])
-        lines.append(f'| {caption} | <img src="{path}.webp" width="{SHOWN_SIDE}" alt=""> | {" | ".join(cells)} |')
+        image = f'<img src="{path}.webp" width="{SHOWN_SIDE}" alt="">'
+        lines.append(f"| {plain_markdown(row['caption'])} | {image} | {' | '.join(cells)} |")
     return "\n".join(lines)

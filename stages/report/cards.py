@@ -6,6 +6,7 @@ Everything in them is taken from params.yaml, metrics and the data's own lists; 
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -115,7 +116,11 @@ def dataset_card(params: Params) -> str:
         seconds=params.prepare.clip_seconds,
         corpus=CORPORA.get(params.prepare.corpus, params.prepare.corpus),
         splits=[(split, count, pairs[split]) for split, count in clips.items()],
-        example={key: value for key, value in next(iterate_jsonl(QUALITY / "accepted.jsonl")).items() if key in SHOWN},
+        example={
+            key: plain_markdown(value)
+            for key, value in next(iterate_jsonl(QUALITY / "accepted.jsonl")).items()
+            if key in SHOWN
+        },
         rejected=quality["rejected"],
         pairs=quality["pairs"],
         min_words=params.quality.min_words,
@@ -150,7 +155,13 @@ def split_counts() -> tuple[Counter[str], Counter[str]]:
 
 def known_sources() -> str:
     """What the corpus's captions name, in words; empty where its rows name no sources."""
-    return ", ".join(sorted({source for row in iterate_jsonl(CORPUS / "metadata.jsonl") for source in row["sources"]}))
+    found = {source for row in iterate_jsonl(CORPUS / "metadata.jsonl") for source in row["sources"]}
+    return plain_markdown(", ".join(sorted(found)))
+
+
+def plain_markdown(text: object) -> str:
+    """A value as Markdown that shows it as it is, also in a cell of a table."""
+    return re.sub(r"([\\`*_|\[\]<>])", r"\\\1", " ".join(str(text).split()))
 
 
 def size_category(count: int) -> str:
