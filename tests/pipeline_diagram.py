@@ -1,6 +1,6 @@
-"""The README's picture of the pipeline: `dvc dag` without the edges that a longer way says as well.
+"""docs/pipeline.md's picture of the pipeline: `dvc dag` without the edges that a longer way says as well.
 
-`python -m tests.pipeline_diagram` prints it as Mermaid, which GitHub draws; a test holds the README against it.
+`python -m tests.pipeline_diagram` prints it as Mermaid, which GitHub draws; a test holds the page against it.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def test_every_stage_says_what_it_does(pipeline):
     assert [name for name, entry in pipeline["stages"].items() if not entry.get("desc")] == []
 
 
-def test_readmes_diagram_is_the_pipelines():
-    assert diagram(ROOT) in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_docs_diagram_is_the_pipelines():
+    assert diagram(ROOT) in (ROOT / "docs/pipeline.md").read_text(encoding="utf-8")
 
 
 def test_no_stage_depends_on_a_folder_around_several_outputs(pipeline):

@@ -1,6 +1,7 @@
 """README and docs: their commands are ones that there are, and the files that they name are there."""
 
 import importlib
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -9,28 +10,69 @@ import pytest
 import yaml
 
 from stages.commands.main import COMMANDS, ROOMS, main
+from tests.readme_commands import NEEDS, blocks, commands, inline, walk
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-PLACEHOLDERS = re.compile(r"\.\.\.|\[|\||…")  # of a usage line, which is no command
+PLACEHOLDERS = re.compile(r"\.\.\.|\[|\||…|<\w")  # of a usage line, which is no command
 
 
-def commands():
+def given(program):
+    """The words after a program's name wherever a page gives it as a command, with the page's name."""
+    named = re.compile(rf"(?:[A-Z_]+=\S+ +)*{program} +(.+)")
     for page in PAGES:
-        for block in re.findall(r"(?ms)^```bash\n(.*?)^```", page.read_text(encoding="utf-8")):
-            for words in re.findall(r"(?m)(?:^|&& *)bind-an-audio +([^#&|\n]*)", block):
-                if not PLACEHOLDERS.search(words):
-                    yield pytest.param(words.strip(), id=f"{page.name}: {words.strip()}")
+        text = page.read_text(encoding="utf-8")
+        for command in commands([*blocks(text), *inline(text)]):
+            if (found := named.fullmatch(command)) and not PLACEHOLDERS.search(command):
+                words = re.split(r" [<>|&;] ?", found[1])[0]
+                yield pytest.param(words, id=f"{page.name}: {words}")
 
 
-@pytest.mark.parametrize("words", [*commands()])
+@pytest.mark.parametrize("words", [*given("bind-an-audio")])
 def test_a_command_of_the_docs_is_understood(words, monkeypatch):
+    if words in COMMANDS:  # the prose speaks of the command
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main([words, "--help"])
+        return
     called: list[object] = []
     for name in COMMANDS:
         module = importlib.import_module(f"stages.{ROOMS.get(name, 'commands')}.{name.replace('-', '_')}")
         monkeypatch.setattr(module, "main", called.append)
     main(shlex.split(words))
     assert len(called) == 1
+
+
+@pytest.mark.parametrize("words", [*given("dvc")])
+def test_a_command_of_dvcs_is_understood(words):
+    from dvc.cli import parse_args
+
+    if re.fullmatch(r"[a-z]+( [a-z]+)?", words):  # the prose speaks of the command
+        with pytest.raises(SystemExit, match=r"^0$"):
+            parse_args([*words.split(), "--help"])
+    else:
+        parse_args(shlex.split(words))
+
+
+def test_a_goal_of_make_a_module_and_a_test_are_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    goals = {word for one in given("make") for word in one.values[0].split() if re.fullmatch(r"[a-z]+", word)}
+    assert {goal for goal in goals if not re.search(rf"(?m)^{goal}:", makefile)} == set()
+    modules = {found[1] for one in given("python") if (found := re.match(r"-m ([\w.]+)", one.values[0]))}
+    assert {module for module in modules if importlib.util.find_spec(module) is None} == set()
+    tested = {word for one in given("pytest") for word in one.values[0].split() if word.endswith(".py")}
+    assert {path for path in tested if not (ROOT / path).exists()} == set()
+    assert {"repro", "study"} <= goals
+    assert {"stages.decompose", "tests.gpu.run"} <= modules
+    assert "tests/test_mel.py" in tested
+
+
+def test_each_command_of_the_readme_is_of_the_walk_or_says_what_it_needs():
+    """`tests/newcomer.sh` runs the walk."""
+    walked = commands(walk(README).splitlines())
+    there = commands([*blocks(README), *inline(README)])
+    assert [one for one in there if one not in walked and one not in NEEDS] == []
+    assert [one for one in NEEDS if one not in there] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -41,7 +83,7 @@ def test_what_a_page_links_to_is_there(page):
 
 
 def test_the_images_of_the_readmes_examples_are_there():
-    named = re.findall(r"docs/samples/[\w./-]+", (ROOT / "README.md").read_text(encoding="utf-8"))
+    named = re.findall(r"docs/samples/[\w-]+/[\w.-]+", README)
     assert [path for path in named if not (ROOT / path).exists()] == []
     assert len(named) > 60
 
