@@ -60,6 +60,11 @@ def test_documented_verdicts_are_those_of_the_labels():
             verdicts += [sum(part[key] for part in parts) for key in ("visual_right", "text_right")]
             line = f"| {name} | {rules} | {' | '.join(map(str, verdicts))} |"
             assert not parts or line in document.replace("—", "0"), line
+            fresh = [part["fresh_reader"] for part in parts if "fresh_reader" in part]
+            verdicts = [sum(part["overall"] == one for part in fresh) for one in ("good", "acceptable", "bad")]
+            verdicts += [sum(part[key] for part in fresh) for key in ("visual_right", "text_right")]
+            line = f"| {name} | {rules} | {' | '.join(map(str, verdicts))} |"
+            assert not fresh or line in document, line
 
 
 @needs_audiocaps
