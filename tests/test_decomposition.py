@@ -230,6 +230,7 @@ def test_what_is_said_of_a_thing_is_neither_repeated_nor_contradicted(caption):
     [
         ("", "caption_empty"),
         (" ?! ", "caption_empty"),
+        ("a dog barks and " * 2500 + "howls", "caption_too_long"),
         ("Ein Hund bellt laut in der Nacht", "not_english"),
         ("Loud, continuous buzzing and hissing", "nothing_seen"),
         ("A red car in a garage", "nothing_heard"),

@@ -26,6 +26,8 @@ VISUAL_RANKS = {"article": 0, "determiner": 2, "either_adjective": 3, "prepositi
 TEXT_RANKS = {"article": 0, "auxiliary": 0, "stop": 0, "setting": 1, "conjunction": 2, "particle": 3}
 JOINS_SOUNDS = frozenset({"as", "while", "with", "during", "along with", "together with"})
 
+MOST_WORDS = 100  # of a caption; the time to shorten it grows with the cube of their number
+
 
 @dataclass(frozen=True)
 class Decomposition:
@@ -50,11 +52,13 @@ def decompose(caption: str, min_words: int, max_words: int, add_words: bool = Tr
         add_words: whether entailed words are added at all.
 
     Returns:
-        Parts for which `text_problems` finds nothing, or none and a reason: `caption_empty`, `not_english`,
-        `nothing_seen`, `nothing_heard`, or the first code of `text_problems`.
+        Parts for which `text_problems` finds nothing, or none and a reason: `caption_empty`, `caption_too_long`,
+        `not_english`, `nothing_seen`, `nothing_heard`, or the first code of `text_problems`.
     """
-    if not words(caption):
+    if not (spoken := words(caption)):
         return _failed("caption_empty")
+    if len(spoken) > MOST_WORDS:
+        return _failed("caption_too_long")
     if not is_english(caption):
         return _failed("not_english")
     tokens = assign_sides(caption)

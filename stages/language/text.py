@@ -27,6 +27,7 @@ OWN_PARTS = "bring your own visual_part and text_part in the corpus's metadata, 
 # What a user can do about a caption without parts, or with such parts of its own.
 REMEDIES = {
     "caption_empty": "write a caption",
+    "caption_too_long": "tell what sounds in a sentence or two, 100 words at most",
     "not_english": "translate it: rules, checks and towers read English",
     "nothing_seen": f'name what sounds and could be drawn ("A big dog barks loudly"); or {OWN_PARTS}',
     "nothing_heard": f'say how it sounds ("A small frog croaks loudly and slowly"); or {OWN_PARTS}',
