@@ -38,7 +38,7 @@ for file in clip.wav clips/dog-1.flac clips/dog-2.flac clips/dog-3.flac more/rin
   [ -s "$file" ] || { echo "error: the README's commands made no $file" >&2; exit 1; }
 done
 cmp clips/dog-1.flac again.flac
-dvc exp list --name-only | grep -qx "  *transformer" || { echo "error: no experiment 'transformer'" >&2; exit 1; }
+dvc exp list --name-only | grep -x " *transformer" > /dev/null || { echo "error: no experiment 'transformer'" >&2; exit 1; }
 if [ -n "$(git status --porcelain --untracked-files=no)" ]; then
   git status --short --untracked-files=no >&2
   echo "error: the way back leaves changes" >&2
