@@ -54,7 +54,7 @@ def queued(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     process = wait_until(lambda: training(folder, "epochs: 60"))
     wait_until(checkpoint_of(process, folder).exists)
     process.suspend()
-    wait_until(lambda: statuses(folder) == ["Running", "Success", "Success"], lambda: queue_state(folder))
+    wait_until(lambda: others_are_done(folder), lambda: queue_state(folder))
     sh(folder, "dvc", "queue", "kill", "long")
     process.resume()
     wait_for_workers_end(folder)
@@ -75,6 +75,16 @@ def start_workers(folder: Path, jobs: str) -> None:
     subprocess.run(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
     )
+
+
+def others_are_done(folder: Path) -> bool:
+    """Whether all but the long one ran. A worker may end though something is queued: DVC then starts another."""
+    found = statuses(folder)
+    # Each worker, one that is starting too, is a child of the `dvc queue start` that stays for it.
+    workers = [words for words, _ in processes_in(folder) if "queue" in words and "start" in words]
+    if "Queued" in found and len(workers) < 2:
+        start_workers(folder, "2")
+    return found == ["Running", "Success", "Success"]
 
 
 def wait_for_workers_end(folder: Path) -> None:
