@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stages.corpus.clips import SEEN_ATTRIBUTES, Row
 from stages.evaluation.adherence import adherence
@@ -102,8 +101,7 @@ def hear(waveforms: Tensor, scorers: Scorers) -> Heard:
     logits = None
     if scorers.classifier is not None:
         spaces[CLASSIFIER] = torch.cat(hidden)
-        # As its `forward`, which would run the convolutions again.
-        logits = scorers.classifier.classify(F.gelu(spaces[CLASSIFIER]))
+        logits = scorers.classifier.logits(spaces[CLASSIFIER])
     _check(*spaces.values())
     return Heard(spaces, torch.cat(audio), logits)
 

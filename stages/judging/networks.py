@@ -85,7 +85,11 @@ class SourceClassifier(nn.Module):
 
     def forward(self, mels: Tensor) -> Tensor:
         """Mels `[B, 256, 64]` to logits `[B, sources]`."""
-        logits: Tensor = self.classify(nn.functional.gelu(self.embedding(mels)))
+        return self.logits(self.embedding(mels))
+
+    def logits(self, embedding: Tensor) -> Tensor:
+        """Embeddings `[B, D]` to logits `[B, sources]`."""
+        logits: Tensor = self.classify(nn.functional.gelu(embedding))
         return logits
 
 

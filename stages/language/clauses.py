@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from stages.language.sides import JOINING
+from stages.language.sides import JOINING, Side, word_count
 from stages.language.tagging import ADJECTIVES, DETERMINERS, NOTHING, NOUNS, VERBS, Token, neighbours
 from stages.language.text import lemma
 
-Side = list[Token]
 HELPING = frozenset({"auxiliary", "adverb"})
 # One short syllable (chug, hum, clip-clop), or a last one that is stressed.
 DOUBLING = re.compile(r"(?:\w+-)?[^aeiou]*(?:qu)?[aeiou][^aeiouwxy]|begin|occur|emit|propel|unwrap|unzip")
@@ -29,7 +28,7 @@ def as_said_alone(heard: Side, tokens: Side, min_words: int, max_words: int) -> 
         max_words: most words of a part.
     """
     heard = _joined(_during(heard), tokens, max_words)
-    if not heard or _count(heard) != min_words - 1:
+    if not heard or word_count(heard) != min_words - 1:
         return heard
     verb, subject = heard[0], _subject(tokens, heard[0])
     verbs = [token for token in heard if token.kind in VERBS and "heard_noun" not in token.classes]
@@ -69,7 +68,7 @@ def _during(heard: Side) -> Side:
 def _joined(heard: Side, tokens: Side, max_words: int) -> Side:
     """Join the sounds of two subjects: "a dog whimpers with birds chirping" -> "whimpers with chirping"."""
     joined: Side = []
-    room = max_words - _count(heard)
+    room = max_words - word_count(heard)
     for token in heard:
         at = len(joined)
         while at > 0 and joined[at - 1].kind in ADJECTIVES:
@@ -129,7 +128,3 @@ def participle(verb: str) -> str:
     if base.endswith("e") and not base.endswith(("ee", "oe", "ye")):
         return base[:-1] + "ing"
     return base + (base[-1] if DOUBLING.fullmatch(base) else "") + "ing"
-
-
-def _count(side: Side) -> int:
-    return sum(token.length for token in side)

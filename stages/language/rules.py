@@ -15,11 +15,9 @@ from itertools import accumulate
 
 from stages.language.clauses import as_said_alone
 from stages.language.lexicon import bases, function_class, rivals
-from stages.language.sides import JOINING, assign_sides
+from stages.language.sides import JOINING, Side, assign_sides, word_count
 from stages.language.tagging import DETERMINERS, NOTHING, NOUNS, Token, neighbours
 from stages.language.text import content_lemmas, is_english, text_problems, words
-
-Side = list[Token]
 
 # What is left out first where a part is too long: the lower, the less an image or a sound would lose without it.
 VISUAL_RANKS = {"article": 0, "determiner": 2, "either_adjective": 3, "preposition": 6, "conjunction": 6}
@@ -94,7 +92,7 @@ def _without_shared(tokens: Side, min_words: int) -> tuple[Side, Side]:
     heard = [token for token in tokens if token.side == "heard"]
     for name in sorted(_lemmas(seen) & _lemmas(heard)):
         seen_without, heard_without = ([token for token in side if name not in token.lemmas] for side in (seen, heard))
-        if _count(_tidy(heard_without)) >= min_words or not any(token.content for token in seen_without):
+        if word_count(_tidy(heard_without)) >= min_words or not any(token.content for token in seen_without):
             heard = heard_without
         else:
             seen = seen_without
@@ -108,7 +106,7 @@ def _named_once(seen: Side, min_words: int) -> Side:
         named = _lemmas([token for token in seen if token.phrase < phrase])
         new = any(token.kind in DETERMINERS and token.text != "the" for token in again) or not _lemmas(again) <= named
         rest = _tidy([token for token in seen if token not in again])
-        if not new and _lemmas(again) and _count(rest) >= min_words:
+        if not new and _lemmas(again) and word_count(rest) >= min_words:
             seen = rest
     return seen
 
@@ -117,20 +115,20 @@ def _shift(tokens: Side, seen: Side, heard: Side, min_words: int, max_words: int
     """Give a short side words of the caption: of the other's surplus, or the preposition that it began with."""
     groups = sorted({token.group for token in tokens if token.flexible})
     for group, alone in [*((group, True) for group in groups), *((group, False) for group in groups)]:
-        if _count(_listed(seen, min_words)) >= min_words:
+        if word_count(_listed(seen, min_words)) >= min_words:
             break
         moved = [token for token in heard if token.group == group]
         rest = _tidy([token for token in heard if token.group != group])
         candidate = sorted([*seen, *moved], key=lambda token: token.position)
-        left = _count(as_said_alone(rest, tokens, min_words, max_words))
+        left = word_count(as_said_alone(rest, tokens, min_words, max_words))
         enough = left >= min_words and any(token.content for token in rest)
-        suffices = not alone or _count(_listed(candidate, min_words)) >= min_words
+        suffices = not alone or word_count(_listed(candidate, min_words)) >= min_words
         if moved and enough and suffices and not _lemmas(candidate) & _lemmas(rest):
             seen, heard = _tidy(candidate), rest
     for side, name in ((seen, "seen"), (heard, "heard")):
         for spare in (token for token in tokens if token.spare == name):
             candidate = sorted([*side, spare], key=lambda token: token.position)
-            if _count(_listed(side, min_words)) < min_words and len(_tidy(candidate)) == len(candidate):
+            if word_count(_listed(side, min_words)) < min_words and len(_tidy(candidate)) == len(candidate):
                 side[:] = candidate
     return seen, heard
 
@@ -161,7 +159,7 @@ def _dangles(token: Token, before: Token, after: Token) -> bool:
 
 def _shortened(side: Side, max_words: int, rank: Callable[[Side, int], int]) -> Side:
     """Leave out the word of the lowest rank, the last first, until at most `max_words` are left."""
-    while _count(side) > max_words:
+    while word_count(side) > max_words:
         worst = min(range(len(side)), key=lambda index: (rank(side, index), -index))
         group = side[worst].group if side[worst].kind == "setting" else None
         side = _tidy([token for token in side if token is not side[worst] and token.group != group])
@@ -193,7 +191,7 @@ def _repeats(side: Side, index: int) -> bool:
 def _listed(seen: Side, min_words: int) -> Side:
     """Join two things by "and" instead of a comma where a word is lacking: "wind and men"."""
     gaps = [index for index in range(1, len(seen)) if _parted(seen[index - 1], seen[index])]
-    if not gaps or _count(seen) != min_words - 1:
+    if not gaps or word_count(seen) != min_words - 1:
         return seen
     joining = replace(seen[gaps[-1] - 1], text="and", kind="conjunction", classes={})
     return [*seen[: gaps[-1]], joining, *seen[gaps[-1] :]]
@@ -224,7 +222,7 @@ def _filled(
     filled = list(side)
     added: list[str] = []
     for token in side:
-        need = min_words - _count(filled)
+        need = min_words - word_count(filled)
         options = [word for word in token.entails.split() if not content_lemmas(word) & taken]
         options = [word for word in options if word not in added and not rivals(word) & said[token.position]]
         if need <= 0 or not options:
@@ -240,7 +238,7 @@ def _filled(
             index -= 1  # "metal artillery cannons"
         filled[index:index] = [replace(token, text=word, kind="added", flexible=False) for word in chosen]
         added += chosen
-    return (filled, added) if min_words <= _count(filled) <= max_words else (side, [])
+    return (filled, added) if min_words <= word_count(filled) <= max_words else (side, [])
 
 
 def _joined(side: Side, mark: str) -> str:
@@ -259,10 +257,6 @@ def _parted(before: Token, token: Token) -> bool:
     """Whether two neighbours of a part belong to phrases that nothing joins."""
     joins = {token.kind, before.kind} & JOINING or token.kind in ("action", "particle", "adverb")
     return not joins and before.kind != "article" and token.phrase != before.phrase
-
-
-def _count(side: Side) -> int:
-    return sum(token.length for token in side)
 
 
 def _lemmas(side: Side) -> set[str]:

@@ -17,6 +17,13 @@ WHEREABOUTS = frozenset({"outside", "inside", "indoors", "outdoors", "overhead",
 VISIBLE = frozenset({"distant", "far-off", "far-away", "nearby", "close", "lone", "single", "isolated"})
 SUBJECTS = frozenset({"it", "he", "she", "they"})
 
+Side = list[Token]
+
+
+def word_count(side: Side) -> int:
+    """How many words a side has; a phrase of the lexicon has several."""
+    return sum(token.length for token in side)
+
 
 def assign_sides(caption: str) -> list[Token]:
     """Tag a caption and give every word its side, in the caption's order."""
