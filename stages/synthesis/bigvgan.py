@@ -123,11 +123,16 @@ class Snake(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Apply the activation."""
+        alpha, scale = self.alpha_and_scale()
+        return torch.addcmul(hidden, torch.sin(hidden * alpha[:, None]).square(), scale[:, None])
+
+    def alpha_and_scale(self) -> tuple[Tensor, Tensor]:
+        """Both factors of every channel, a and 1 / b, `[C]`."""
         alpha: Tensor = self.alpha
         beta: Tensor = self.alpha if self.beta is None else self.beta
         if self.log_scale:
             alpha, beta = alpha.exp(), beta.exp()
-        return torch.addcmul(hidden, torch.sin(hidden * alpha[:, None]).square(), 1 / (beta[:, None] + 1e-9))
+        return alpha, 1 / (beta + 1e-9)
 
 
 class AntiAliasedSnake(nn.Module):

@@ -14,6 +14,7 @@ from stages.formats.audio import HOP_LENGTH
 from stages.formats.files import read_json, write_json
 from stages.params.models import GeneratorOptions, Vocoder
 from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
+from stages.synthesis.fast_vocoder import hasten
 from stages.synthesis.vae import decode_latent, encode_mel
 
 CODEC = Path("models/codec")
@@ -53,7 +54,10 @@ class Codec:
     @torch.no_grad()
     def vocode(self, mels: Tensor) -> Tensor:
         """Log10 mels `[B, 80, T]` to waveforms `[B, 256 T]`."""
-        at_once = VOCODED_ON_CPU if self.vae.device.type == "cpu" else VOCODED_ON_CARD
+        at_once = VOCODED_ON_CARD
+        if self.vae.device.type == "cpu":
+            at_once = VOCODED_ON_CPU
+            hasten(self.vocoder)
         parts = mels.split(max(1, at_once // (HOP_LENGTH * mels.shape[2])))
         return torch.cat([self.vocoder(part.to(self.vae.device)).cpu() for part in parts])
 
