@@ -56,7 +56,7 @@ def files_of(repository: Path) -> set[str]:
     return {path.as_posix() for path in paths if not tools & set(path.parts)}
 
 
-def has_begun(process: subprocess.Popen, log: Path, stages: list[str]) -> bool:
+def has_begun(process: subprocess.Popen[bytes], log: Path, stages: list[str]) -> bool:
     """Whether one of these stages runs, or the pipeline has ended."""
     return process.poll() is not None or not set(stages).isdisjoint(stages_run(log.read_text()))
 

@@ -6,6 +6,7 @@ Served on this machine's loopback address alone; nothing is fetched from or sent
 from __future__ import annotations
 
 import argparse
+import html
 import os
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.corpus.clips import QUALITY, accepted_pairs, spread
 from stages.formats.audio import SAMPLE_RATE
+from stages.report.pages import plain_markdown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -97,7 +99,7 @@ def build(generator: Generator, examples: list[list[Any]]) -> Any:
             try:
                 return clips(generator, *values)
             except ValueError as error:
-                raise gr.Error(str(error).replace("--", "")) from None
+                raise gr.Error(html.escape(str(error).replace("--", ""), quote=False)) from None
 
         gr.on([button.click, text.submit], make, [text, image, seed, seconds, steps, guidance], outputs)
     # Gradio's own themes fetch their fonts.
@@ -141,7 +143,7 @@ def clips(
         shown.append((SAMPLE_RATE, (clip.waveform * 32767).short().numpy()))
         shown.append(mel.resize((mel.width * MEL_SCALE, mel.height * MEL_SCALE), 0))
         doubts += [f"{TITLES[name]}: {doubt}" for doubt in clip.doubts]
-    return [*shown, "\n".join(f"- {doubt.replace('--', '')}" for doubt in doubts)]
+    return [*shown, "\n".join(f"- {plain_markdown(doubt.replace('--', ''))}" for doubt in doubts)]
 
 
 def picture(drawn: dict[str, Any] | None, folder: Path) -> Path | None:

@@ -16,7 +16,7 @@ from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import read_jsonl, replacing_folder, write_text
 from stages.formats.images import open_image
 from stages.formats.shards import open_file
-from stages.report.cards import plain_markdown
+from stages.report.pages import plain_markdown
 
 SHOWN = ("real", "experiment_a", "experiment_b", "reference")
 START, END = "<!-- {}: `bind-an-audio samples` writes this table -->", "<!-- {} end -->"  # by the folder

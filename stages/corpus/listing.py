@@ -16,6 +16,7 @@ from typing import Any
 
 from stages.corpus.clips import NEEDED, Row
 from stages.corpus.signals import generator
+from stages.formats.files import printable
 from stages.params.data import Prepare
 
 AUDIO_ENDINGS = {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".opus"}
@@ -110,7 +111,7 @@ def with_captions(clip: Clip, captions: list[str], prepare: Prepare) -> Clip:
 def files_below(folder: Path) -> list[str]:
     """Every file below a folder, relative to it; symbolic links are followed, each real folder is entered once.
 
-    Raises ValueError naming a folder that cannot be listed.
+    What has no name in UTF-8 is left out, and said. Raises ValueError naming a folder that cannot be listed.
     """
 
     def fail(error: OSError) -> None:
@@ -127,7 +128,10 @@ def files_below(folder: Path) -> list[str]:
         folders.sort()
         base = Path(root).relative_to(folder)
         found += [(base / name).as_posix() for name in names]
-    return sorted(found, key=PurePosixPath)
+    unnamed = [file for file in found if not is_text(file)]
+    if unnamed:
+        print(f"{folder}: {len(unnamed)} files are left out, their names are no UTF-8: {printable(unnamed[0])}; rename")
+    return sorted(set(found) - set(unnamed), key=PurePosixPath)
 
 
 def audio_by_name(files: Sequence[str]) -> dict[str, list[str]]:
@@ -170,7 +174,7 @@ def csv_rows(
             reader.fieldnames = header = [name.strip() for name in reader.fieldnames or []]
             missing = ", ".join(column for column in columns if column not in header)
             if missing:
-                found = ", ".join(header) or "nothing"
+                found = ", ".join(header)[:200] or "nothing"
                 raise ValueError(f"{path}: no column {missing}; its first line holds {found}; name the columns so")
             for number, row in enumerate(reader, start=1):
                 where = f"{table}, row {number}"

@@ -32,6 +32,7 @@ from stages.corpus.listing import (
 )
 from stages.corpus.published import audiocaps, clotho, wavcaps
 from stages.corpus.signals import generator
+from stages.formats.files import printable
 from stages.params.data import Prepare
 
 CAPTION_COLUMNS = ("caption", "text", "transcription")
@@ -188,14 +189,15 @@ def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejec
     )
     if doubtful:
         print(
-            f"{folder}: {len(doubtful)} clips look as if they were of another split, such as {doubtful[0]}; what "
-            f"counts is a column `split`, else a folder, that is one of {', '.join(SPLITS)}"
+            f"{folder}: {len(doubtful)} clips look as if they were of another split, such as {printable(doubtful[0])}; "
+            f"what counts is a column `split`, else a folder, that is one of {', '.join(SPLITS)}"
         )
     used = {*tables, *(clip.file for clip in clips), *(row["file"] for row in rejected)}
     audio = {file for paths in audio_by_name(files).values() for file in paths}
     unused = [file for file in files if file not in used and (file in audio or file.endswith(TABLE_ENDINGS))]
     if unused:
-        print(f"{folder}: {len(unused)} files of audio or tables stand in no metadata file, such as {unused[0]}")
+        example = printable(unused[0])
+        print(f"{folder}: {len(unused)} files of audio or tables stand in no metadata file, such as {example}")
     return distinct(clips, rejected)
 
 
@@ -215,9 +217,10 @@ def _limited(clips: list[Clip], prepare: Prepare) -> list[Clip]:
 
 
 def _labels(row: Row) -> tuple[str, ...]:
-    """The labels of the first of the label columns that has any."""
+    """The labels of the first of the label columns that has any, without signs that would leave a table or page."""
     for value in map(row.get, LABEL_COLUMNS):
-        labels = tuple(filter(None, map(text_of, value if isinstance(value, list) else [value])))
+        texts = map(text_of, value if isinstance(value, list) else [value])
+        labels = tuple(filter(None, (text_of(re.sub(r'[<>"]', " ", text)) for text in texts)))
         if labels:
             return labels
     return ()

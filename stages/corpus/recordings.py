@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from stages.formats.audio import SAMPLE_RATE
 SHORTEST_SECONDS = 0.5
 LOWEST_RATE = 1000  # Hz; below it there is no sound to speak of, and a minute's samples last for hours
 SILENCE = 1e-4
+MOST_SAMPLES = 1 << 33  # over all channels: a day of stereo at 48 kHz; a small file may unpack to years
 FULL_SCALE = 4.0  # a float sample above it is no overshoot: the file holds integers, which mean another level
 CANCELLED = 0.1  # of the loudest channel's energy: a mean that keeps less is one of channels in antiphase
 BLOCK = 1 << 16  # samples read at a time, over all channels
@@ -44,7 +46,7 @@ def load_clip(path: Path, samples: int) -> Waveform:
 
     Raises:
         UnusableClipError: missing, unreadable, empty, sample_rate (below 1 kHz), not_finite, out_of_range, too_short
-            (below half a second) or silent.
+            (below half a second), too_long or silent.
     """
     import soundfile
 
@@ -56,7 +58,8 @@ def load_clip(path: Path, samples: int) -> Waveform:
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         why = getattr(error, "error_string", type(error).__name__)
         if path.suffix.lower() in ENCODED_ENDINGS:
-            why = f"{path.suffix} cannot be read; take its sound out: `ffmpeg -i {path.name} -vn {path.stem}.wav`"
+            command = f"ffmpeg -i {quote(path.name)} -vn {quote(path.stem + '.wav')}"
+            why = f"{path.suffix} cannot be read; take its sound out: `{command}`"
         raise UnusableClipError("unreadable", why) from None
     peak = float(np.max(np.abs(clip)))
     if peak < SILENCE:
@@ -87,7 +90,7 @@ def _resampled(path: Path) -> Iterator[Waveform]:
     import soxr
 
     info = soundfile.info(path)
-    _check_header(info.frames, info.samplerate)
+    _check_header(info.frames, info.samplerate, info.channels)
     mix = _mix(path, info.channels)
     if info.samplerate == SAMPLE_RATE:
         yield from (block @ mix for block in _blocks(path))
@@ -122,16 +125,23 @@ def _blocks(path: Path) -> Iterator[Channels]:
         at_once = max(1, int(BLOCK * min(1.0, file.samplerate / SAMPLE_RATE) / file.channels))
         while len(block := file.read(at_once, dtype="float64", always_2d=True)):
             frames += len(block)
+            _check_length(frames, file.channels)
             peak = float(np.max(np.abs(block)))
             if not np.isfinite(peak):
                 raise UnusableClipError("not_finite", "samples that are no numbers")
             if peak > FULL_SCALE:
                 raise UnusableClipError("out_of_range", f"a float sample of {peak:g}: scale the file to [-1, 1]")
             yield block
-        _check_header(frames, file.samplerate)
+        _check_header(frames, file.samplerate, file.channels)
 
 
-def _check_header(frames: int, rate: int) -> None:
+def _check_length(frames: int, channels: int) -> None:
+    if frames * channels > MOST_SAMPLES:
+        raise UnusableClipError("too_long", f"more than {MOST_SAMPLES / 1e9:.1f} billion samples; cut the file")
+
+
+def _check_header(frames: int, rate: int, channels: int) -> None:
+    _check_length(frames, channels)
     if not frames:
         raise UnusableClipError("empty", "no samples")
     if rate < LOWEST_RATE:

@@ -92,6 +92,11 @@ def _remove(temporary: Path) -> None:
         temporary.unlink()
 
 
+def printable(text: str) -> str:
+    """Spell out control characters and halves of characters: no name or caption steers a terminal or ends a program."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write `text` as UTF-8 with Unix line ends."""
     with replacing(path) as temporary:
@@ -104,8 +109,11 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read one JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read one JSON file. Raises ValueError naming the file that holds none."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON in UTF-8 ({error}); `dvc checkout` or its stage brings it back") from None
 
 
 def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -130,14 +138,14 @@ def iterate_jsonl(path: str | Path) -> Iterator[dict[str, Any]]:
 
     Raises ValueError naming the file and the line that is not a JSON object.
     """
-    with open(path, encoding="utf-8", newline="\n") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error.msg}); mend or remove the line") from None
+                row = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{path}, line {number}: not JSON in UTF-8 ({error}); mend or remove it") from None
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}: not a JSON object; mend or remove the line")
             yield row

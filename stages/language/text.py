@@ -14,6 +14,7 @@ from functools import cache
 
 from simplemma import is_known, lemmatize
 
+from stages.formats.files import printable
 from stages.language.lexicon import entries, foreign_words, function_class, word_list
 
 WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
@@ -145,7 +146,7 @@ def outcomes(captions_reasons: Iterable[tuple[str, str | None]]) -> list[str]:
         captions[reason].append(caption)
     lines = [f"{len(captions.pop(None, []))} captions have both parts"]
     for reason, found in sorted(captions.items(), key=lambda item: (-len(item[1]), item[0])):
-        examples = ", ".join(f'"{caption}"' for caption in list(dict.fromkeys(found))[:EXAMPLES])
+        examples = ", ".join(f'"{printable(caption[:200])}"' for caption in list(dict.fromkeys(found))[:EXAMPLES])
         lines.append(f"{len(found)} {reason}, such as {examples}: {REMEDIES.get(reason or '', OWN_PARTS)}")
     return lines
 

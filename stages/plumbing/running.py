@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from stages.formats.files import write_fault
+from stages.formats.files import printable, write_fault
 from stages.plumbing.environment import cache_folder
 from stages.plumbing.live import followed
 
@@ -62,7 +62,7 @@ def run_command(main: Callable[[], None]) -> None:
         line = _one_line(error)
         if line is None or os.environ.get("BIND_AN_AUDIO_TRACEBACK") == "1":
             raise
-        print(f"error: {' '.join(line.split())}", file=sys.stderr)
+        print(f"error: {printable(' '.join(line.split()))}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

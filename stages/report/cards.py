@@ -6,7 +6,6 @@ Everything in them is taken from params.yaml, metrics and the data's own lists; 
 from __future__ import annotations
 
 import argparse
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from stages.evaluation.systems import METRICS, SYSTEMS
 from stages.formats.files import iterate_jsonl, read_json, write_text
 from stages.params.schema import Params, load_params
 from stages.report.listening_page import CORPORA, credits
-from stages.report.pages import page
+from stages.report.pages import page, plain_markdown
 
 METRICS_FOLDER = Path("metrics")
 SHOWN = ("id", "split", "caption", "visual_part", "text_part", "image")
@@ -157,11 +156,6 @@ def known_sources() -> str:
     """What the corpus's captions name, in words; empty where its rows name no sources."""
     found = {source for row in iterate_jsonl(CORPUS / "metadata.jsonl") for source in row["sources"]}
     return plain_markdown(", ".join(sorted(found)))
-
-
-def plain_markdown(text: object) -> str:
-    """A value as Markdown that shows it as it is, also in a cell of a table."""
-    return re.sub(r"([\\`*_|\[\]<>])", r"\\\1", " ".join(str(text).split()))
 
 
 def size_category(count: int) -> str:

@@ -1,12 +1,13 @@
 """Pages that hold everything they show and ask nothing of the network: templates, and files as data URIs.
 
-What comes from data enters a page as text: Jinja2 escapes it, but for Markdown.
+What comes from data enters a page as text: Jinja2 escapes it, in Markdown `plain_markdown` does.
 """
 
 from __future__ import annotations
 
 import base64
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ def page(template: str, **values: Any) -> str:
         keep_trailing_newline=True,
     )
     return environment.get_template(template).render(values)
+
+
+def plain_markdown(text: object) -> str:
+    """A value as Markdown that shows it as it is, also in a cell of a table."""
+    return re.sub(r"([\\`*_|\[\]<>&])", r"\\\1", " ".join(str(text).split()))
 
 
 def verbatim(name: str) -> Markup:

@@ -39,7 +39,7 @@ def newest_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]] | None:
     for file in filter(Path.exists, (path, _before(path))):
         try:
             return load_checkpoint(file)
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             print(
                 f"warning: {file}: no whole checkpoint ({error}); trying the one before it",
                 file=sys.stderr,
@@ -52,7 +52,7 @@ def _before(path: Path) -> Path:
 
 
 def load_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """Read one file of `save_checkpoint`'s. Raises SafetensorError for one that was cut off."""
+    """Read one file of `save_checkpoint`'s. Raises SafetensorError, or JSON's errors, for a damaged one."""
     tensors: Tensors = {}
     with safe_open(path, framework="pt") as file:
         state = json.loads(file.metadata()["state"])

@@ -7,6 +7,7 @@ import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from stages.formats.files import UnwritableError, write_json
@@ -49,7 +50,7 @@ def _say_what_differs(stage: str, hashes: dict[str, dict[str, Any]], work: Path,
         print(
             f"{stage}: begins anew, though {other} holds a checkpoint of these params; changed since then: "
             f"{', '.join(changed)}. If that changes no result, stop and go on from it by "
-            f"`rm -r {work} && mv {other} {work}`"
+            f"`rm -r {quote(str(work))} && mv {quote(str(other))} {quote(str(work))}`"
         )
 
 

@@ -52,10 +52,10 @@ def read_pickle(path: Path) -> Any:
     """
     import torch
 
-    zipped = zipfile.is_zipfile(path)
-    if zipped and any(name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()):
-        raise ValueError(f"{path}: a TorchScript program, not weights; get the checkpoint itself")
     try:
+        zipped = zipfile.is_zipfile(path)
+        if zipped and any(name.endswith("/constants.pkl") for name in zipfile.ZipFile(path).namelist()):
+            raise ValueError("a TorchScript program, not weights")
         return torch.load(path, map_location="cpu", weights_only=False, mmap=zipped, pickle_module=_Restricted)
     except _RunsCodeError as error:
         raise ValueError(
