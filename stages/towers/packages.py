@@ -19,6 +19,8 @@ def import_without_init(module: str, distribution: str) -> Any:
         if package not in sys.modules:
             spec = importlib.util.find_spec(package)
             if spec is None:
-                raise ValueError(f"package {distribution} is not installed; `pip install -c constraints.txt -e .`")
+                raise ValueError(
+                    f"package {distribution} is not installed; `pip install --no-deps -r requirements-towers.txt`"
+                )
             sys.modules[package] = importlib.util.module_from_spec(spec)
     return importlib.import_module(module)
