@@ -33,7 +33,7 @@ from stages.towers.store import load_clap
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
-from stages.training.loop import Row, train
+from stages.training.loop import Row, train_by_schedule
 from stages.training.stored import PIECE, stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
 
@@ -68,16 +68,13 @@ def main() -> None:
             "validation_diffusion_loss_unconditioned": fixed_diffusion_loss(network, valid_latents, unconditioned),
         }
 
-    trained = train(
+    trained = train_by_schedule(
         denoiser,
         loss,
+        schedule,
         name="backbone",
         seed=params.seed,
-        updates=schedule.updates,
-        learning_rate=schedule.learning_rate,
-        muon_rate=schedule.muon_rate,
         work=work,
-        epoch_updates=max(1, schedule.updates // 10),
         validate=validate,
         ema_decay=params.ema_decay,
     )

@@ -32,7 +32,7 @@ from stages.synthesis.mel import mel_spectrogram
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic, derive_seed
-from stages.training.loop import Row, Trained, train
+from stages.training.loop import Row, Trained, train_by_schedule
 from stages.training.stored import PIECE, stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
 
@@ -104,18 +104,8 @@ def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: TrainedCodec, 
         ]
         return {"validation_mel_error": float(sum(errors) / valid_mels.numel())}
 
-    return train(
-        vae,
-        loss,
-        name="vae",
-        seed=params.seed,
-        updates=schedule.updates,
-        learning_rate=schedule.learning_rate,
-        muon_rate=schedule.muon_rate,
-        work=work,
-        epoch_updates=max(1, schedule.updates // 8),
-        validate=validate,
-        ema_decay=0.98,
+    return train_by_schedule(
+        vae, loss, schedule, name="vae", seed=params.seed, work=work, epochs=8, validate=validate, ema_decay=0.98
     )
 
 
@@ -155,18 +145,7 @@ def train_vocoder(
         target = cut(waveforms[batch], [start * HOP_LENGTH for start in starts], frames * HOP_LENGTH)
         return vocoder_loss(vocoder(mel), target / FULL_SCALE)
 
-    return train(
-        vocoder,
-        loss,
-        name="vocoder",
-        seed=params.seed,
-        updates=schedule.updates,
-        learning_rate=schedule.learning_rate,
-        muon_rate=schedule.muon_rate,
-        work=work,
-        epoch_updates=max(1, schedule.updates // 10),
-        ema_decay=0.98,
-    )
+    return train_by_schedule(vocoder, loss, schedule, name="vocoder", seed=params.seed, work=work, ema_decay=0.98)
 
 
 def segment_starts(count: int, length: int, frames: int, *seed: int) -> list[int]:

@@ -45,7 +45,7 @@ from stages.towers.store import (
 )
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
-from stages.training.loop import Trained, train
+from stages.training.loop import Trained, train_by_schedule
 from stages.training.stored import stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
 
@@ -124,17 +124,7 @@ def train_imagebind(rows: list[Row], params: TrainedEncoders, work: Path) -> Tra
         batch = with_hard_partners(anchors, partners, update // 2)
         return (audio_loss if update % 2 else image_loss)(batch, ib.logit_scale(model))
 
-    trained = train(
-        model,
-        loss,
-        name="imagebind",
-        seed=params.seed,
-        updates=schedule.updates,
-        learning_rate=schedule.learning_rate,
-        muon_rate=schedule.muon_rate,
-        work=work,
-        epoch_updates=max(1, schedule.updates // 10),
-    )
+    trained = train_by_schedule(model, loss, schedule, name="imagebind", seed=params.seed, work=work)
     # What is kept has all words; those that training never saw stay as they began.
     trained.last[WORD_TABLE] = table.index_copy(0, words, trained.last[WORD_TABLE])
     return trained
@@ -162,17 +152,7 @@ def train_clap(rows: list[Row], tokenizer: Tokenizer, params: TrainedEncoders, w
         return contrastive_loss(text, audio, scale, same) + contrastive_loss(text, parts, scale, same)
 
     network: nn.Module = clap
-    return train(
-        network,
-        loss,
-        name="clap",
-        seed=params.seed,
-        updates=schedule.updates,
-        learning_rate=schedule.learning_rate,
-        muon_rate=schedule.muon_rate,
-        work=work,
-        epoch_updates=max(1, schedule.updates // 10),
-    )
+    return train_by_schedule(network, loss, schedule, name="clap", seed=params.seed, work=work)
 
 
 if __name__ == "__main__":

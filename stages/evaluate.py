@@ -44,7 +44,7 @@ from stages.report.plots import plot_curves, plot_mels, plot_metric, read_curve
 from stages.synthesis.codec import load_codec
 from stages.synthesis.mel import mel_spectrogram
 from stages.towers import imagebind as ib
-from stages.towers.store import ENCODERS, load_imagebind, load_imagebind_audio
+from stages.towers.store import load_imagebind_audio
 from stages.tracking.stage_runs import log_stage
 from stages.training.stored import waveform_pieces
 
@@ -140,15 +140,10 @@ def image_scores(systems: dict[str, SystemClips]) -> dict[str, torch.Tensor]:
     """Cosines `[N]` of a system's clips and their captions' images under ImageBind, by system."""
     test = load_embeddings("test")
     images = dict(zip(test.ids, test.image, strict=True))
-    published = (ENCODERS / "imagebind_audio.safetensors").exists()
-    tower = (load_imagebind_audio() if published else load_imagebind()).to(device())
+    tower = load_imagebind_audio().to(device())
     scores = {}
     for name, system in progress(systems.items(), "images and clips"):
-        parts = system.waveforms.split(BATCH)
-        if published:
-            heard = [ib.embed_audio_clips(tower, part) for part in parts]
-        else:
-            heard = [ib.embed_audio(tower, ib.audio_features(part)) for part in parts]
+        heard = [ib.embed_waveforms(tower, part) for part in system.waveforms.split(BATCH)]
         scores[name] = (torch.cat(heard).cpu() * torch.stack([images[row["id"]] for row in system.rows])).sum(dim=1)
     return scores
 

@@ -41,7 +41,7 @@ from stages.towers.clap import Tokenizer, word_pieces, write_vocabulary
 from stages.towers.contrastive import contrastive_loss, equal_pairs, key_codes
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
-from stages.training.loop import Trained, train
+from stages.training.loop import Trained, train_by_schedule
 from stages.training.stored import stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
 
@@ -95,17 +95,7 @@ def train_classifier(
         batch = batch_indices(update, len(rows), schedule.batch_size, params.seed, "classifier")
         return nn.functional.cross_entropy(classifier(augmented(mels[batch])), targets[batch])
 
-    return train(
-        classifier,
-        loss,
-        name="classifier",
-        seed=params.seed,
-        updates=schedule.updates,
-        learning_rate=schedule.learning_rate,
-        muon_rate=schedule.muon_rate,
-        work=work,
-        epoch_updates=max(1, schedule.updates // 10),
-    )
+    return train_by_schedule(classifier, loss, schedule, name="classifier", seed=params.seed, work=work)
 
 
 def train_scorer_clap(
@@ -122,17 +112,7 @@ def train_scorer_clap(
         text, audio = embed_captions(clap, tokens[batch]), embed_clips(clap, augmented(mels[batch]))
         return contrastive_loss(text, audio, clap.logit_scale_a.exp().clamp(max=100), equal_pairs(codes[batch]))
 
-    return train(
-        clap,
-        loss,
-        name="scorer_clap",
-        seed=params.seed,
-        updates=schedule.updates,
-        learning_rate=schedule.learning_rate,
-        muon_rate=schedule.muon_rate,
-        work=work,
-        epoch_updates=max(1, schedule.updates // 10),
-    )
+    return train_by_schedule(clap, loss, schedule, name="scorer_clap", seed=params.seed, work=work)
 
 
 @torch.no_grad()

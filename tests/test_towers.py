@@ -134,6 +134,23 @@ def test_audio_is_heard_in_three_windows_that_cover_the_clip():
     assert heard[0].shape == (1, 1, 128, 204)
 
 
+def test_a_tower_of_ours_hears_the_beginning_and_a_published_one_the_whole_clip():
+    torch.manual_seed(0)
+    ours = ib.build_imagebind(SMOKE.imagebind).eval()
+    published = ib.build_imagebind(
+        SMOKE.imagebind, ("audio",), ib.PUBLISHED_AUDIO_STRIDE, ib.PUBLISHED_AUDIO_FRAMES
+    ).eval()
+    clip = torch.randn(1, 160_000) / 10
+    quiet_end = clip.clone()
+    quiet_end[:, 80_000:] /= 1000
+    with torch.no_grad():
+        for tower, hears_the_end in ((ours, False), (published, True)):
+            # One clip at a time: what is heard of it is less its mean.
+            whole, cut = (ib.embed_waveforms(tower, one - one.mean()) for one in (clip, quiet_end))
+            assert whole.shape == (1, SMOKE.imagebind.embedding_dim)
+            assert (1 - float((whole * cut).sum()) > 1e-4) == hears_the_end
+
+
 def test_imagebind_tokens_are_the_published_ones():
     golden = json.loads((GOLDEN / "imagebind_tokens.json").read_text())
     tokens = ib.tokenize(golden["texts"])

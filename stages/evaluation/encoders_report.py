@@ -78,7 +78,7 @@ def report_published(imagebind: nn.Module, audio: nn.Module, rows: list[Row]) ->
     for start in range(0, len(rows), PUBLISHED_BATCH):
         batch = rows[start : start + PUBLISHED_BATCH]
         embedded = {"image": ib.embed_images(imagebind, torch.stack([ib.read_image(row["image"]) for row in batch]))}
-        embedded["audio"] = ib.embed_audio_clips(audio, read_waveforms(batch))
+        embedded["audio"] = ib.embed_waveforms(audio, read_waveforms(batch))
         for field in ("visual_part", "text_part"):
             embedded[field] = ib.embed_texts(imagebind, ib.tokenize([row[field] for row in batch]))
         for name, embedding in embedded.items():
@@ -101,7 +101,7 @@ def _embed(imagebind: nn.Module, clap: Clap, tokenizer: Tokenizer, rows: list[Ro
         waveforms, tokens = read_waveforms(batch), tokenizer([row["caption"] for row in batch])
         embedded = {
             "image": ib.embed_images(imagebind, torch.stack([ib.read_image(row["image"]) for row in batch])),
-            "audio": ib.embed_audio(imagebind, ib.audio_features(waveforms)),
+            "audio": ib.embed_waveforms(imagebind, waveforms),
             "clap": clap.embed_texts(tokens),
             "clap_tokens": _mean_of_words(clap.token_features(tokens), tokens),
             "clap_audio": clap.embed_audio(mel_spectrogram(waveforms)),

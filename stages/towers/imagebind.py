@@ -158,6 +158,17 @@ def audio_features(waveforms: Tensor, kept: int = AUDIO_FRAMES) -> Tensor:
     return torch.stack(features)[:, None]
 
 
+def embed_waveforms(model: nn.Module, waveforms: Tensor) -> Tensor:
+    """Waveforms `[B, samples]` at 16 kHz to embeddings `[B, D]` of length 1 by the model's audio tower.
+
+    One of ours hears the first 2.56 s; a published one, known by its stride, hears as `embed_audio_clips` says.
+    """
+    entrance: Any = model.get_submodule("modality_preprocessors.audio.rgbt_stem.proj")
+    if entrance.stride[0] == PUBLISHED_AUDIO_STRIDE:
+        return embed_audio_clips(model, waveforms)
+    return embed_audio(model, audio_features(waveforms))
+
+
 def embed_audio_clips(model: nn.Module, waveforms: Tensor) -> Tensor:
     """Waveforms `[B, samples]` at 16 kHz to embeddings `[B, D]` of length 1 by the published audio tower.
 

@@ -33,13 +33,18 @@ def save_encoders(
 
 def load_imagebind(folder: Path = ENCODERS) -> nn.Module:
     """ImageBind with its weights, frozen, for evaluation; of a published one only the text and vision towers."""
-    published = (folder / "imagebind_audio.safetensors").exists()
-    return _load_imagebind(folder, "imagebind", CONDITIONING if published else ib.MODALITIES)
+    return _load_imagebind(folder, "imagebind", CONDITIONING if _has_published_audio(folder) else ib.MODALITIES)
 
 
 def load_imagebind_audio(folder: Path = ENCODERS) -> nn.Module:
-    """The published ImageBind's audio tower alone, frozen: for the audio-image score, on demand."""
+    """What has ImageBind's audio tower, frozen: the whole of one of ours, of a published one that tower alone."""
+    if not _has_published_audio(folder):
+        return load_imagebind(folder)
     return _load_imagebind(folder, "imagebind_audio", ("audio",), ib.PUBLISHED_AUDIO_STRIDE, ib.PUBLISHED_AUDIO_FRAMES)
+
+
+def _has_published_audio(folder: Path) -> bool:
+    return (folder / "imagebind_audio.safetensors").exists()
 
 
 def _load_imagebind(folder: Path, name: str, modalities: Sequence[str], *audio: int) -> nn.Module:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.formats.files import UnwritableError
+from stages.params.models import Schedule
 from stages.params.section import Regime
 from stages.plumbing.environment import number
 from stages.plumbing.live import tell
@@ -112,6 +113,34 @@ def move_average(average: nn.Module, network: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
     for kept, buffer in zip(average.buffers(), network.buffers(), strict=True):
         kept.copy_(buffer)
+
+
+def train_by_schedule(
+    network: nn.Module,
+    loss: Callable[[int], Tensor],
+    schedule: Schedule,
+    *,
+    name: str,
+    seed: int,
+    work: Path,
+    epochs: int = 10,
+    validate: Callable[[nn.Module], Row] | None = None,
+    ema_decay: float = 0.0,
+) -> Trained:
+    """`train` as long and as fast as a section of params.yaml says, in `epochs` rows of the curve, or one more."""
+    return train(
+        network,
+        loss,
+        name=name,
+        seed=seed,
+        updates=schedule.updates,
+        learning_rate=schedule.learning_rate,
+        muon_rate=schedule.muon_rate,
+        work=work,
+        epoch_updates=max(1, schedule.updates // epochs),
+        validate=validate,
+        ema_decay=ema_decay,
+    )
 
 
 def train(
