@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stages.formats.files import (
     read_jsonl,
+    read_tsv,
     replacing,
     replacing_folder,
     write_json,
@@ -106,6 +107,16 @@ def test_json_keeps_its_order_and_ends_with_a_line_end(tmp_path):
 def test_tables_have_a_header_and_six_digits(tmp_path):
     write_tsv(tmp_path / "a.tsv", [{"epoch": 1, "loss": 1 / 3}, {"epoch": 2, "loss": 1e-7}])
     assert (tmp_path / "a.tsv").read_text() == "epoch\tloss\n1\t0.333333\n2\t1e-07\n"
+
+
+def test_a_table_is_read_as_it_was_written_quotes_and_gaps_among_it(tmp_path):
+    rows = [{"caption": 'a "loud" bell', "note": ""}, {"caption": '"', "note": "rings\u2028twice"}]
+    write_tsv(tmp_path / "a.tsv", rows)
+    assert read_tsv(tmp_path / "a.tsv") == rows
+    (tmp_path / "a.tsv").write_text("caption\tnote\na bell\n")
+    assert read_tsv(tmp_path / "a.tsv") == [{"caption": "a bell", "note": ""}]
+    (tmp_path / "a.tsv").write_text("")
+    assert read_tsv(tmp_path / "a.tsv") == []
 
 
 FULL_DISK = """

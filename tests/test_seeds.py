@@ -76,8 +76,18 @@ def test_runs_that_differ_in_more_than_seeds_or_in_nothing_are_refused(tmp_path,
     assert not (tmp_path / "seeds.md").exists()
 
 
-def test_a_table_that_is_none_is_named(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "metric\tsystem\tvalue\n",
+        "metric\tsystem\tvalue\nfad\treal\tnone\n",
+        "metric\tsystem\tvalue\nfad\treal\n",
+        "metric\tvalue\nfad\t1.0\n",
+    ],
+)
+def test_a_table_that_is_none_is_named(tmp_path, text):
     run = write_run(tmp_path / "one", 1)
-    write_text(tmp_path / "one/metrics/systems.tsv", "metric\tsystem\tvalue\nfad\treal\tnone\n")
+    write_text(tmp_path / "one/metrics/systems.tsv", text)
     with pytest.raises(ValueError, match=r"systems\.tsv: no table of metric, system and value"):
         seeds(tmp_path, run)

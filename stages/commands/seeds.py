@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from stages.evaluation.systems import METRICS, SYSTEMS
-from stages.formats.files import read_json, write_text
+from stages.formats.files import read_json, read_tsv, write_text
 from stages.study.estimates import over_seeds
 from stages.study.page import shown, table
 from stages.tracking.revisions import flat_params
@@ -66,14 +67,12 @@ def check_params(folders: Sequence[Path]) -> None:
 
 
 def read_values(folder: Path) -> dict[tuple[str, str], float]:
-    """`metrics/systems.tsv` without intervals. Raises ValueError where it is no such table."""
+    """`metrics/systems.tsv` without intervals. Raises ValueError where it is no such table, or one without rows."""
     path = folder / "metrics/systems.tsv"
-    header, *lines = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
-    rows = [dict(zip(header, line, strict=False)) for line in lines]
-    try:
-        return {(row["system"], row["metric"]): float(row["value"]) for row in rows}
-    except (KeyError, ValueError):
-        raise ValueError(f"{path}: no table of metric, system and value; run `dvc repro evaluate` there") from None
+    with suppress(KeyError, ValueError):
+        if values := {(row["system"], row["metric"]): float(row["value"]) for row in read_tsv(path)}:
+            return values
+    raise ValueError(f"{path}: no table of metric, system and value; run `dvc repro evaluate` there")
 
 
 def seeds_page(runs: Sequence[Values], doubted: Sequence[Any] = ()) -> str:

@@ -14,7 +14,6 @@ set last, so a run without it is half-written and is made anew.
 from __future__ import annotations
 
 import argparse
-import csv
 import html
 import json
 from contextlib import suppress
@@ -23,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from stages.formats.files import read_tsv
 from stages.tracking.machines import (
     MACHINES,
     UNKNOWN,
@@ -235,9 +235,9 @@ def read_curves(folder: Path, paths: list[str]) -> list[Point]:
     """The curves of metrics/curves/*.tsv as steps; what is no table of numbers is left out."""
     points: list[Point] = []
     for path in (folder / path for path in paths if path.startswith(CURVES) and path.endswith(".tsv")):
-        with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-            points += curve_points(path.stem, [{key: float(value) for key, value in row.items()} for row in rows])
+        with suppress(OSError, ValueError):
+            rows = [{key: float(value) for key, value in row.items()} for row in read_tsv(path)]
+            points += curve_points(path.stem, rows)
     return points
 
 

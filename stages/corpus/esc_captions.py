@@ -7,7 +7,6 @@ is measured on the clip itself. Words stand in esc_words.tsv, one category a lin
 
 from __future__ import annotations
 
-import csv
 import functools
 import re
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from stages.corpus.measurements import event_peaks, loudness_change, loudness_curve
 from stages.corpus.signals import Waveform, level
 from stages.formats.audio import SAMPLE_RATE
+from stages.formats.files import read_tsv
 
 LOUD, QUIET = -16.0, -34.0  # dBFS of the loudest quarter second
 CHANGE = 9.0  # dB from the first two fifths to the last two
@@ -38,16 +38,15 @@ class Category:
 @functools.cache
 def categories() -> dict[str, Category]:
     """The 50 categories of ESC-50 by the names in its esc50.csv."""
-    with open(Path(__file__).with_name("esc_words.tsv"), encoding="utf-8", newline="") as file:
-        return {
-            row["category"]: Category(
-                row["event"] == "yes",
-                tuple((phrase.rstrip("*"), phrase.endswith("*")) for phrase in row["seen"].split(";")),
-                row["verb"],
-                row["participle"],
-            )
-            for row in csv.DictReader(file, delimiter="\t")
-        }
+    return {
+        row["category"]: Category(
+            row["event"] == "yes",
+            tuple((phrase.rstrip("*"), phrase.endswith("*")) for phrase in row["seen"].split(";")),
+            row["verb"],
+            row["participle"],
+        )
+        for row in read_tsv(Path(__file__).with_name("esc_words.tsv"))
+    }
 
 
 def caption_of(category: str, wave: Waveform, rng: np.random.Generator) -> str:

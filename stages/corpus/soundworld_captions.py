@@ -7,13 +7,14 @@ places, "a", "in", "on" ...) occurs among the words for what is heard, so that e
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+
+from stages.formats.files import read_tsv
 
 Option = TypeVar("Option")
 Attributes = Mapping[str, str]
@@ -36,8 +37,6 @@ class Words:
 
 def _words() -> dict[str, Words]:
     """Each line of soundworld_words.tsv by its source."""
-    with open(Path(__file__).with_name("soundworld_words.tsv"), encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
     return {
         row["source"]: Words(
             noun=row["noun"],
@@ -49,7 +48,7 @@ def _words() -> dict[str, Words]:
             indoor=tuple(row["indoor"].split(";")),
             verbs=tuple(row["verbs"].split(";")),
         )
-        for row in rows
+        for row in read_tsv(Path(__file__).with_name("soundworld_words.tsv"))
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import os
@@ -163,3 +164,9 @@ def write_tsv(path: str | Path, rows: Sequence[Mapping[str, Any]], header: Seque
         assert list(row) == header, f"row keys {list(row)} differ from {header}"
         lines.append("\t".join(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row.values()))
     write_text(path, "\n".join(lines) + "\n")
+
+
+def read_tsv(path: str | Path) -> list[dict[str, str]]:
+    """Read rows as `write_tsv` writes them, without quoting; what a line lacks is ""."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, restval=""))

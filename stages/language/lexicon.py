@@ -7,12 +7,13 @@ closed classes of English, `foreign.wordlist` words that no English caption need
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from simplemma import lemmatize
+
+from stages.formats.files import read_tsv
 
 HERE = Path(__file__).parent
 # What may stand in the place of an inflection's ending.
@@ -36,10 +37,9 @@ def _function_words() -> dict[str, str]:
 
 def _words(name: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Each word of a table's column `words`, with its row."""
-    with open(HERE / name, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-            for word in row["words"].split():
-                yield word.replace("_", " "), row
+    for row in read_tsv(HERE / name):
+        for word in row["words"].split():
+            yield word.replace("_", " "), row
 
 
 @cache

@@ -7,7 +7,6 @@ not be reached. The Batch API takes half; input from the cache is no cheaper the
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.formats.files import read_tsv
 from stages.language_model.client import is_own_server
 from stages.language_model.conversation import ANSWER_TOKENS
 from stages.language_model.request_cache import Reply
@@ -43,14 +43,13 @@ def price_of(model: str) -> Price | None:
     Raises ValueError where the table has no numbers for it.
     """
     name = re.sub(r"-\d{4}-\d{2}-\d{2}$", "", model)
-    with open(PRICES, encoding="utf-8", newline="") as file:
-        rows = {row["model"]: row for row in csv.DictReader(file, delimiter="\t")}
+    rows = {row["model"]: row for row in read_tsv(PRICES)}
     row = rows.get(model) or rows.get(name)
     if row is None:
         return None
     try:
         prices = {name: float(row[name]) for name in ("input", "cached_input", "output")}
-    except (TypeError, ValueError):
+    except ValueError:
         prices = {}
     if not prices or not all(0 <= number < float("inf") for number in prices.values()):
         raise ValueError(f"{PRICES}: {row['model']} needs three prices, a date and a source, each after a tab")

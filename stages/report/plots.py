@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stages.evaluation.systems import METRICS, SYSTEMS, UNGUIDED, system_name
-from stages.formats.files import replacing
+from stages.formats.files import read_tsv, replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,21 +66,19 @@ def read_curve(path: str | Path) -> list[dict[str, float]]:
 
     Raises ValueError naming the file and the column or the value that does not fit.
     """
-    header, *lines = Path(path).read_text(encoding="utf-8").splitlines() or [""]
-    names = header.split("\t")
-    for column in CURVE_COLUMNS:
-        if column not in names:
-            raise ValueError(f"{path}: no column {column!r} among {names}; run the training stage again")
-    rows = []
-    for number, line in enumerate(lines, start=2):
-        fields = dict(zip(names, line.split("\t"), strict=False))
-        try:
-            rows.append({column: float(fields[column]) for column in CURVE_COLUMNS})
-        except (KeyError, ValueError):
-            raise ValueError(f"{path}, line {number}: {line!r} is no row of numbers; run the stage again") from None
+    rows = read_tsv(path)
     if not rows:
         raise ValueError(f"{path}: holds no epochs; run the training stage again")
-    return rows
+    for column in CURVE_COLUMNS:
+        if column not in rows[0]:
+            raise ValueError(f"{path}: no column {column!r} among {list(rows[0])}; run the training stage again")
+    curve = []
+    for number, row in enumerate(rows, start=2):
+        try:
+            curve.append({column: float(row[column]) for column in CURVE_COLUMNS})
+        except ValueError:
+            raise ValueError(f"{path}, line {number}: {row} is no row of numbers; run the stage again") from None
+    return curve
 
 
 def plot_curves(curves: Mapping[str, Sequence[Mapping[str, float]]], path: str | Path) -> None:
