@@ -28,11 +28,19 @@ from stages.evaluation.comparison import ONE_SEED, compare, doubts, measured
 from stages.evaluation.details import confusion_rows, detail_rows
 from stages.evaluation.intervals import Estimate
 from stages.evaluation.protocol import protocol_rows
-from stages.evaluation.scoring import CLAP, ClipScores, Scorers, SystemClips, hear, read_system, score_clips, summarize
+from stages.evaluation.scoring import (
+    CLAP,
+    ClipScores,
+    Scorers,
+    SystemClips,
+    hear,
+    load_scorers,
+    read_system,
+    score_clips,
+    summarize,
+)
 from stages.evaluation.systems import METRICS, SYSTEMS, sample_folders
 from stages.formats.files import read_json, replacing_folder, write_json, write_tsv
-from stages.judging.clap_scorer import load_scorer
-from stages.judging.networks import load_classifier
 from stages.judging.panns import panns_logits
 from stages.params.schema import Params, load_params
 from stages.plumbing.cluster import in_batches
@@ -60,7 +68,9 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     train = accepted_clips("train")
     train_waveforms = read_waveforms(train)
-    scorers = load_scorers(train, train_waveforms)
+    scorers = load_scorers(
+        calibrate([(row, waveform.double().numpy()) for row, waveform in zip(train, train_waveforms, strict=True)])
+    )
     systems = read_systems()
     scores = {name: score_clips(clips, scorers) for name, clips in progress(systems.items(), "scoring")}
     real = hear(train_waveforms, scorers)
@@ -99,13 +109,6 @@ def main() -> None:
     draw(rows, curves, systems)
     write_page(everything, systems, scores, metrics, comparison)
     log_stage("evaluate", params, {**metrics, "comparison": comparison}, {})
-
-
-def load_scorers(train: list[Row], waveforms: torch.Tensor) -> Scorers:
-    """The judges' weights, and the thresholds of attribute adherence from the real training clips."""
-    classifier, sources = load_classifier() or (None, [])
-    clips = [(row, waveform.double().numpy()) for row, waveform in zip(train, waveforms, strict=True)]
-    return Scorers(load_scorer(), classifier, sources, calibrate(clips))
 
 
 def read_systems() -> dict[str, SystemClips]:

@@ -13,10 +13,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stages.evaluation.scoring import Scorers
+from stages.evaluation.scoring import load_scorers
 from stages.formats.files import read_json, write_json
-from stages.judging.clap_scorer import load_scorer
-from stages.judging.networks import load_classifier
 from stages.plumbing.running import run
 from stages.study.arms import REFERENCES, RESULTS, arm_params, load_arm
 from stages.study.trial import run_arm
@@ -30,9 +28,8 @@ def main() -> None:
     name, seed = sys.argv[1], int(sys.argv[2])
     arm = load_arm(name)
     params = arm_params(arm, seed)
-    classifier, sources = load_classifier() or (None, [])
     references = read_json(REFERENCES)
-    scorers = Scorers(load_scorer(), classifier, sources, references["thresholds"])
+    scorers = load_scorers(references["thresholds"])
     with TemporaryDirectory() as work:
         result = run_arm(arm, params, scorers, Path(work))
     write_json(

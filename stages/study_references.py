@@ -18,11 +18,9 @@ import yaml
 
 from stages.corpus.clips import accepted_clips, read_waveforms
 from stages.evaluation.adherence import calibrate
-from stages.evaluation.scoring import Scorers, SystemClips, read_system, score_clips
+from stages.evaluation.scoring import SystemClips, load_scorers, read_system, score_clips
 from stages.evaluation.systems import SYSTEMS
 from stages.formats.files import write_json
-from stages.judging.clap_scorer import load_scorer
-from stages.judging.networks import load_classifier
 from stages.params.schema import load_params
 from stages.plumbing.running import run
 from stages.study.arms import REFERENCES
@@ -38,8 +36,7 @@ def main() -> None:
     train = accepted_clips("train")
     clips = [(row, wave.double().numpy()) for row, wave in zip(train, read_waveforms(train), strict=True)]
     thresholds = calibrate(clips)
-    classifier, sources = load_classifier() or (None, [])
-    scorers = Scorers(load_scorer(), classifier, sources, thresholds)
+    scorers = load_scorers(thresholds)
     by_id = {row["id"]: row for row in accepted_clips("test")}
     systems = {
         name: read_system(SAMPLES / "references" / name, by_id)

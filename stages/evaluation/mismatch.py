@@ -26,6 +26,19 @@ def mismatch(left: Tensor, right: Tensor) -> dict[str, float]:
     return {name: round(value, 4) for name, value in found.items()}
 
 
+def mismatch_around(fused: Tensor, tokens: Tensor, wanted: Tensor) -> dict[str, float]:
+    """`mismatch` to the mean of CLAP's tokens `[N, T, C]`, before and after an experiment's own map.
+
+    `_before` it stand fused embeddings `[N, D]`, `_after` it the mean of `tokens` `[N, T, C]`; nothing where N is below
+    4.
+    """
+    if len(fused) < 4:
+        return {}
+    sides = {"before": fused, "after": tokens.mean(dim=1)}
+    found = {side: mismatch(one, wanted.mean(dim=1)) for side, one in sides.items()}
+    return {f"{name}_{side}": value for side, numbers in found.items() for name, value in numbers.items()}
+
+
 def _cka(left: Tensor, right: Tensor) -> float:
     spread = _hsic(left, left) * _hsic(right, right)
     return float(_hsic(left, right) / spread.clamp(min=1e-30).sqrt())

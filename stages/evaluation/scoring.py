@@ -16,8 +16,8 @@ from stages.evaluation.adherence import adherence
 from stages.evaluation.distances import frechet_audio_distance, frechet_counted, kernel_counted
 from stages.evaluation.intervals import Estimate, bootstrap_distance, bootstrap_mean
 from stages.formats.files import read_jsonl
-from stages.judging.clap_scorer import ClapScorer
-from stages.judging.networks import SourceClassifier, judge_mels, source_numbers, source_recall
+from stages.judging.clap_scorer import ClapScorer, load_scorer
+from stages.judging.networks import SourceClassifier, judge_mels, load_classifier, source_numbers, source_recall
 
 BATCH = 64
 CLASSIFIER, CLAP = "classifier", "clap"  # what embeds clips for the distances
@@ -31,6 +31,12 @@ class Scorers:
     classifier: SourceClassifier | None
     sources: list[str]
     thresholds: Mapping[str, float]
+
+
+def load_scorers(thresholds: Mapping[str, float]) -> Scorers:
+    """The judges as `judges` left them; `thresholds` are of attribute adherence, by `calibrate` on real clips."""
+    classifier, sources = load_classifier() or (None, [])
+    return Scorers(load_scorer(), classifier, sources, thresholds)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stages.embedding.embeddings import Embeddings
-from stages.evaluation.mismatch import mismatch
+from stages.evaluation.mismatch import mismatch_around
 from stages.experiments.denoising import DIFFUSION_LOSS, Recipe, joined_curve, spent, train_by_denoising
 from stages.experiments.experiment_a import ExperimentA
 from stages.experiments.fusion import TrainedExperiment
@@ -27,8 +27,7 @@ def train_experiment_a(
     """Train both stages. `denoiser`, the backbone, is trained along; `valid` lies on the device.
 
     Metrics beside the losses: those of `convergence` for the validation diffusion loss, by how much it is above the
-    training split's (`train_valid_gap`, a share of that), and the `mismatch` of fused embeddings and of the context
-    with CLAP's mean tokens.
+    training split's (`train_valid_gap`, a share of that), and `mismatch_around`.
     """
     config = {
         "fusion": params.fusion,
@@ -58,7 +57,10 @@ def train_experiment_a(
         "train_valid_gap": round(curve[-1][DIFFUSION_LOSS] / last_training_diffusion_loss(network, data, valid) - 1, 4),
     }
     network.load_state_dict(best_run.best)
-    metrics |= mismatch_around(network.eval(), valid)
+    network.eval()
+    with torch.no_grad():
+        fused, context = network.fusion(valid.text, valid.image), network.context(valid.text, valid.image)
+        metrics |= mismatch_around(fused, context, valid.clap_tokens)
     return TrainedExperiment(config, best_run.best, curve, metrics)
 
 
@@ -80,26 +82,25 @@ def last_training_diffusion_loss(network: ExperimentA, data: Embeddings, valid: 
     return fixed_diffusion_loss(network.denoiser, rows.latents, network.eval().context(rows.text, rows.image))
 
 
-@torch.no_grad()
-def mismatch_around(network: ExperimentA, valid: Embeddings) -> dict[str, float]:
-    """`mismatch` to CLAP's mean tokens, of fused embeddings (`_before`) and of the mean context token (`_after`)."""
-    if len(valid.ids) < 4:
-        return {}
-    fused, context = network.fusion(valid.text, valid.image), network.context(valid.text, valid.image)
-    target = valid.clap_tokens.mean(dim=1)
-    sides = {"before": mismatch(fused, target), "after": mismatch(context.mean(dim=1), target)}
-    return {f"{name}_{side}": value for side, found in sides.items() for name, value in found.items()}
-
-
 def train_stage(
     number: int, network: ExperimentA, data: Embeddings, valid: Embeddings, params: TrainA, work: Path
 ) -> tuple[Trained, float]:
-    """Train stage 1, which leaves the U-Net frozen and drops no context, or 2. Returns the teraflops an update, too."""
-    stage, caption_dropout = (params.stage_1, 0.0) if number == 1 else (params.stage_2, params.caption_dropout)
+    """Train stage 1, which leaves the U-Net frozen, or 2. Returns the teraflops an update, too."""
     network.denoiser.requires_grad_(number == 2)
-    per_epoch = updates_per_epoch(len(data.ids), params.batch_size, params.regime)
-    recipe = Recipe(
-        name=f"train_a_stage_{number}",
+    recipe = stage_recipe(number, f"train_a_stage_{number}", params, len(data.ids))
+
+    def contexts(rows: Embeddings) -> Tensor:
+        return network.context(rows.text, rows.image)
+
+    return train_by_denoising(network, network.denoiser, contexts, data, valid, recipe, work)
+
+
+def stage_recipe(number: int, name: str, params: TrainA, pairs: int) -> Recipe:
+    """How stage 1, which drops no context, or 2 is trained on so many pairs."""
+    stage, caption_dropout = (params.stage_1, 0.0) if number == 1 else (params.stage_2, params.caption_dropout)
+    per_epoch = updates_per_epoch(pairs, params.batch_size, params.regime)
+    return Recipe(
+        name=name,
         seed=params.seed,
         updates=stage.epochs * per_epoch,
         epoch_updates=per_epoch,
@@ -110,8 +111,3 @@ def train_stage(
         caption_dropout=caption_dropout,
         memory=params.memory,
     )
-
-    def contexts(rows: Embeddings) -> Tensor:
-        return network.context(rows.text, rows.image)
-
-    return train_by_denoising(network, network.denoiser, contexts, data, valid, recipe, work)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stages.embedding.embeddings import Embeddings
-from stages.evaluation.mismatch import mismatch
+from stages.evaluation.mismatch import mismatch_around
 from stages.evaluation.retrieval import recall_at
 from stages.experiments.alignment import (
     alignment_loss,
@@ -49,7 +49,7 @@ def train_experiment_b(
 
     Metrics beside the losses: those of `convergence` for the validation loss, by how much it is above the training
     split's (`train_valid_gap`, a share of that), `alignment_report` and retrieval of the best weights, the `baselines`,
-    and the `mismatch` of fused embeddings and predicted tokens' means with CLAP's mean tokens.
+    and `mismatch_around`.
     """
     denoiser.eval().requires_grad_(False)
     config = {
@@ -201,10 +201,5 @@ def best_report(network: ExperimentB, valid: Embeddings) -> dict[str, float]:
     report = alignment_report(predicted, target, valid.clap_lengths, mean_tokens)
     centred, truth = (predicted - mean_tokens).flatten(1), (target - mean_tokens).flatten(1)
     report["retrieval_recall_at_1"] = recall_at(centred, truth, 1)
-    if len(valid.ids) > 3:
-        fused = network.fusion(valid.text, valid.image)
-        sides = {"before": fused, "after": predicted.mean(dim=1)}
-        for side, found in sides.items():
-            numbers = mismatch(found, target.mean(dim=1))
-            report |= {f"{name}_{side}": value for name, value in numbers.items()}
+    report |= mismatch_around(network.fusion(valid.text, valid.image), predicted, target)
     return {name: round(value, 4) for name, value in report.items()}

@@ -13,11 +13,11 @@ from torch import Tensor
 from stages.corpus.clips import accepted_clips, spread
 from stages.embedding.embeddings import Embeddings, load_embeddings
 from stages.evaluation.scoring import ClipScores, Scorers, SystemClips, known_mean, score_clips
-from stages.experiments.denoising import Contexts, Recipe, train_by_denoising
+from stages.experiments.denoising import Contexts, train_by_denoising
 from stages.experiments.experiment_a import ExperimentA
 from stages.experiments.experiment_b import ExperimentB
 from stages.experiments.sampling import BATCH, System, make_clips
-from stages.experiments.training_a import train_experiment_a
+from stages.experiments.training_a import stage_recipe, train_experiment_a
 from stages.experiments.training_b import train_experiment_b
 from stages.params.schema import Params
 from stages.plumbing.cluster import in_batches
@@ -26,7 +26,6 @@ from stages.study.arms import OWN, Arm, Swap
 from stages.synthesis.codec import load_codec
 from stages.synthesis.unet import Denoiser, load_denoiser
 from stages.training.determinism import be_deterministic
-from stages.training.parallel import updates_per_epoch
 
 
 def run_arm(arm: Arm, params: Params, scorers: Scorers, work: Path) -> dict[str, Any]:
@@ -74,28 +73,8 @@ def train_unet(
     denoiser: Denoiser, contexts: Contexts, params: Params, data: Embeddings, valid: Embeddings, work: Path
 ) -> dict[str, float]:
     """Train the U-Net alone as A's second stage does, under contexts that stay as they are; keep its best weights."""
-    recipe = params.train_a
-    per_epoch = updates_per_epoch(len(data.ids), recipe.batch_size, recipe.regime)
-    trained, _ = train_by_denoising(
-        denoiser,
-        denoiser,
-        contexts,
-        data,
-        valid,
-        Recipe(
-            name="study_unet",
-            seed=recipe.seed,
-            updates=recipe.stage_2.epochs * per_epoch,
-            epoch_updates=per_epoch,
-            batch_size=recipe.batch_size,
-            learning_rate=recipe.stage_2.learning_rate,
-            loss_weighting=recipe.loss_weighting,
-            regime=recipe.regime,
-            caption_dropout=recipe.caption_dropout,
-            memory=recipe.memory,
-        ),
-        work,
-    )
+    recipe = stage_recipe(2, "study_unet", params.train_a, len(data.ids))
+    trained, _ = train_by_denoising(denoiser, denoiser, contexts, data, valid, recipe, work)
     denoiser.load_state_dict(trained.best)
     losses = [row["validation_diffusion_loss"] for row in trained.curve]
     return {"unet_best_validation_diffusion_loss": round(min(losses), 4)}

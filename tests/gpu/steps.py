@@ -18,11 +18,12 @@ from stages.corpus.clips import Row
 from stages.embed import BATCH as AT_ONCE
 from stages.embed import embedder
 from stages.embedding.embeddings import EMPTY, Batch, Embeddings, load_embeddings, write_embeddings
+from stages.evaluation.mismatch import mismatch_around
 from stages.experiments.alignment import alignment_loss
 from stages.experiments.experiment_a import ExperimentA
 from stages.experiments.experiment_b import ExperimentB
 from stages.experiments.fusion import save_experiment
-from stages.experiments.training_a import mismatch_around, reference_losses, train_stage
+from stages.experiments.training_a import reference_losses, train_stage
 from stages.experiments.training_b import train_experiment_b
 from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import read_json
@@ -172,7 +173,10 @@ def trained_a(number: int, data: Embeddings, valid: Embeddings, work: Path) -> T
     network = network_a(data)
     reference_losses(network.denoiser, valid)
     trained, _ = train_stage(number, network, data, valid, recipe_a(), work)
-    mismatch_around(network.eval(), valid)
+    network.eval()
+    mismatch_around(
+        network.fusion(valid.text, valid.image), network.context(valid.text, valid.image), valid.clap_tokens
+    )
     return trained
 
 
