@@ -67,6 +67,17 @@ def test_kernel_distance_is_the_unbiased_sum_over_pairs_written_out():
     assert kernel_audio_distance(real, generated) == pytest.approx(expected, rel=1e-9)
 
 
+def test_kernel_distance_of_many_clips_is_that_of_all_pairs_at_once():
+    real, generated = normal(2300, 3, 0, 50).double(), normal(1300, 3, 1, 50.3).double()
+    bandwidth = torch.nn.functional.pdist(real[::2]).median()
+    once = {}
+    for name, one, other in (("real", real, real), ("own", generated, generated), ("between", real, generated)):
+        once[name] = torch.exp(-torch.cdist(one, other).square() / (2 * bandwidth**2))
+    within = [(once[name].sum() - size) / (size * (size - 1)) for name, size in (("real", 2300), ("own", 1300))]
+    expected = 100 * (sum(within) - 2 * once["between"].mean())
+    assert kernel_audio_distance(real, generated) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_kernel_distance_of_equal_distributions_is_zero_on_average():
     values = [kernel_audio_distance(normal(20, 4, 2 * seed), normal(30, 4, 2 * seed + 1)) for seed in range(200)]
     error = np.std(values) / np.sqrt(len(values))

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ Array = NDArray[np.float64]
 Counted = Callable[[Array], Array]  # counts of the generated clips [draws, M] to distances [draws]
 
 KAD_SCALE = 100.0
+PIECE = 1000  # clips that are paired with as many at a time, which keeps memory flat
+MOST_FOR_MEDIAN = 2000  # clips, evenly taken
 
 
 def frechet_audio_distance(real: Tensor, generated: Tensor) -> float:
@@ -51,9 +54,10 @@ def frechet_audio_distance(real: Tensor, generated: Tensor) -> float:
 def kernel_audio_distance(real: Tensor, generated: Tensor) -> float:
     """100 times the unbiased squared MMD under a Gaussian kernel (Chung et al. 2025, "KAD: No More FAD!").
 
-    The bandwidth is the median distance between pairs of the real set, so the two arguments cannot be swapped. The
-    factor 100 is that of the authors' toolkit (YoonjinXD/kadtk). Unbiased means that two samples of one distribution
-    score 0 on average: small negative values are possible.
+    The bandwidth is the median distance between pairs of the real set (of 2,000 of its clips where it has more), so the
+    two arguments cannot be swapped. The factor 100 is that of the authors' toolkit (YoonjinXD/kadtk). Unbiased means
+    that two samples of one distribution score 0 on average: small negative values are possible. Memory does not grow
+    with the number of clips, as pairs of a thousand are taken at a time.
 
     Args:
         real: embeddings `[N, D]`.
@@ -95,28 +99,42 @@ def kernel_counted(real: Tensor, generated: Tensor) -> Counted:
     would pull every draw upwards. At least two different clips must be counted.
     """
     real, generated = _checked(real, generated)
-    bandwidth = float(torch.nn.functional.pdist(real).median())
+    bandwidth = float(torch.nn.functional.pdist(real[:: -(-len(real) // MOST_FOR_MEDIAN)]).median())
     if bandwidth == 0:
         raise ValueError("half or more of the real clips have the same embedding; the judge tells nothing apart")
-
-    def kernel(left: Tensor, right: Tensor) -> Array:
-        # Distances are taken directly, as the product form loses small ones.
-        distances = torch.cdist(left, right, compute_mode="donot_use_mm_for_euclid_dist")
-        values: Array = torch.exp(-distances.square() / (2 * bandwidth**2)).numpy()
-        return values
-
-    within_real, within, between = kernel(real, real), kernel(generated, generated), kernel(real, generated).mean(0)
-    np.fill_diagonal(within_real, 0)
-    np.fill_diagonal(within, 0)
-    real_mean = within_real.sum() / (len(real) * (len(real) - 1))
+    # In units in which the kernel is exp(-squared distance), and around zero, where products lose no digits.
+    real, generated = ((one - real.mean(0)) / (math.sqrt(2) * bandwidth) for one in (real, generated))
+    pairs_of_real = sum(weight * float(values.sum()) for _, _, weight, values in _within(real))
+    real_mean = pairs_of_real / (len(real) * (len(real) - 1))
+    between = (sum(_kernel(part, generated).sum(0) for part in real.split(PIECE)) / len(real)).numpy()
 
     def distance(counts: Array) -> Array:
         total = counts.sum(1)
-        mean = ((counts @ within) * counts).sum(1) / (total**2 - np.square(counts).sum(1))
+        pairs = np.zeros(len(counts))
+        for rows, columns, weight, values in _within(generated):
+            pairs += weight * ((counts[:, rows] @ values) * counts[:, columns]).sum(1)
+        mean = pairs / (total**2 - np.square(counts).sum(1))
         result: Array = KAD_SCALE * (real_mean + mean - 2 * counts @ between / total)
         return result
 
     return distance
+
+
+def _within(points: Tensor) -> Iterator[tuple[slice, slice, int, Array]]:
+    """Kernel values of all pairs of `points` `[N, D]`, piece by piece, each with its weight: a pair is there twice."""
+    for start in range(0, len(points), PIECE):
+        rows = slice(start, start + PIECE)
+        for first in range(0, start + 1, PIECE):
+            columns = slice(first, first + PIECE)
+            values = _kernel(points[rows], points[columns]).numpy()
+            if rows == columns:
+                np.fill_diagonal(values, 0)
+            yield rows, columns, 1 if rows == columns else 2, values
+
+
+def _kernel(left: Tensor, right: Tensor) -> Tensor:
+    squares = torch.addmm(right.square().sum(1), left, right.T, alpha=-2).add_(left.square().sum(1)[:, None])
+    return squares.clamp_(min=0).neg_().exp_()
 
 
 def _checked(real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
