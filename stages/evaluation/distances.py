@@ -106,7 +106,7 @@ def kernel_counted(real: Tensor, generated: Tensor) -> Counted:
     real, generated = ((one - real.mean(0)) / (math.sqrt(2) * bandwidth) for one in (real, generated))
     pairs_of_real = sum(weight * float(values.sum()) for _, _, weight, values in _within(real))
     real_mean = pairs_of_real / (len(real) * (len(real) - 1))
-    between = (sum(_kernel(part, generated).sum(0) for part in real.split(PIECE)) / len(real)).numpy()
+    between = sum(_kernel(part, generated).sum(0).numpy() for part in real.split(PIECE)) / len(real)
 
     def distance(counts: Array) -> Array:
         total = counts.sum(1)
