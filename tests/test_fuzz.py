@@ -25,7 +25,7 @@ from safetensors import numpy as safetensors_numpy
 
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip
-from stages.formats.files import iterate_jsonl, read_json
+from stages.formats.files import iterate_jsonl, read_json, read_tsv
 from stages.formats.images import MAX_PIXELS, open_image
 from stages.formats.shards import open_file
 from stages.inference.provenance import read_record, write_clip
@@ -238,6 +238,7 @@ READERS = {
     "checkpoint": Reader(checkpoint, "a.safetensors", read_checkpoint),
     "jsonl": Reader(jsonl, "a.jsonl", lambda path: list(iterate_jsonl(path))),
     "json": Reader(lambda: [(ROOT / "metrics/evaluation.json").read_bytes()[:900] + b"}}"], "a.json", read_json),
+    "tsv": Reader(lambda: ["id\tloss\n1\ta “bell”\n2\t0.5\n".encode()], "a.tsv", read_tsv),
     "params": Reader(lambda: [(ROOT / "params.yaml").read_bytes()], "params.yaml", load_params),
     "shard": Reader(shard, "a.tar", lambda path: open_file(path / "b.flac").read()),
     "audiofolder's CSV": Reader(

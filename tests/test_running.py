@@ -104,6 +104,17 @@ def test_a_stop_from_outside_is_one_line_and_leaves_no_temporary_file(tmp_path, 
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_weights_that_were_cut_off_are_one_line_with_the_way_to_have_them_back(tmp_path):
+    code = """
+from pathlib import Path
+from safetensors.torch import load_file
+from stages.plumbing.running import run
+Path("x.safetensors").write_bytes(bytes(9))
+run(lambda: load_file("x.safetensors"))
+"""
+    assert "`dvc checkout --force` brings it back" in ended(code, tmp_path)
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a fault of the program"), AssertionError("ours"), KeyError("x")])
 def test_a_fault_of_the_program_keeps_its_traceback(error):
     def main():

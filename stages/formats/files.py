@@ -167,6 +167,9 @@ def write_tsv(path: str | Path, rows: Sequence[Mapping[str, Any]], header: Seque
 
 
 def read_tsv(path: str | Path) -> list[dict[str, str]]:
-    """Read rows as `write_tsv` writes them, without quoting; what a line lacks is ""."""
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, restval=""))
+    """Read rows as `write_tsv` writes them, without quoting; what a line lacks is "". ValueError names what is none."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, restval=""))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: no table in UTF-8 ({error}); `dvc checkout` or its stage brings it back") from None

@@ -75,4 +75,6 @@ def _one_line(error: Exception) -> str | None:
     if refused and not isinstance(error, ValueError):
         remedy = "is the disk full or write-protected? Make room (`df -h`), run again"
         return f"{getattr(error, 'filename', None) or Path.cwd()}: cannot be written ({error}); {remedy}"
+    if type(error).__name__ == "SafetensorError":
+        return f"a file of weights is damaged ({error}); `dvc status` names it, `dvc checkout --force` brings it back"
     return str(error) or type(error).__name__ if isinstance(error, (ValueError, OSError)) else None
