@@ -83,11 +83,14 @@ def test_names_that_are_no_text_are_left_out_and_said(tmp_path, capsys):
 
 def test_what_a_terminal_would_obey_is_spelled_out(capsys):
     def main():
-        raise ValueError("x\x1b]0;harm\x07\u202e\udcff\ny.wav: broken")
+        raise ValueError("x\x1b]0;harm\x07\u202e\udcff\ny.wav: broken" + "n" * 9999)
 
     with pytest.raises(SystemExit):
         run_command(main)
-    assert capsys.readouterr().err == "error: x\\x1b]0;harm\\x07\\u202e\\udcff y.wav: broken\n"
+    line = capsys.readouterr().err
+    assert line.startswith("error: x\\x1b]0;harm\\x07\\u202e\\udcff y.wav: brokennn")
+    assert line.endswith("n ... " + "n" * 500 + "\n")
+    assert len(line) < 1020
     assert outcomes([("\x1b[2J", "nothing_seen")])[1].isprintable()
     assert printable("Ein Hörnchen, 声 🔔") == "Ein Hörnchen, 声 🔔"
 

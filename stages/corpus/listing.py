@@ -174,7 +174,7 @@ def csv_rows(
             reader.fieldnames = header = [name.strip() for name in reader.fieldnames or []]
             missing = ", ".join(column for column in columns if column not in header)
             if missing:
-                found = ", ".join(header)[:200] or "nothing"
+                found = ", ".join(header) or "nothing"
                 raise ValueError(f"{path}: no column {missing}; its first line holds {found}; name the columns so")
             for number, row in enumerate(reader, start=1):
                 where = f"{table}, row {number}"

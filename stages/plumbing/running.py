@@ -14,6 +14,8 @@ from stages.formats.files import printable, write_fault
 from stages.plumbing.environment import cache_folder
 from stages.plumbing.live import followed
 
+LONGEST_LINE = 1000  # characters; some messages repeat what they found
+
 
 def run(main: Callable[[], None], *words: str) -> None:
     """Start a stage as `run_command` does, but first refuse every word on the command line except `words`.
@@ -62,8 +64,14 @@ def run_command(main: Callable[[], None]) -> None:
         line = _one_line(error)
         if line is None or os.environ.get("BIND_AN_AUDIO_TRACEBACK") == "1":
             raise
-        print(f"error: {printable(' '.join(line.split()))}", file=sys.stderr)
+        print(f"error: {shown(line)}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def shown(message: str) -> str:
+    """A message as one line of some 1,000 characters, the middle left out, that steers no terminal."""
+    line = printable(" ".join(message.split()))
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
 
 
 def _one_line(error: Exception) -> str | None:
