@@ -56,6 +56,22 @@ def test_a_clip_made_like_another_has_its_bytes(models, capsys, kind):
     assert record["code"].startswith("0.")
 
 
+def test_fast_is_few_steps_whatever_the_params_or_an_earlier_clip_say_and_options_come_first(models):
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["sample"] |= {"steps": 100, "sampler": "ddim", "guidance_scale": 3.0, "guidance_from_timestep": 0}
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    kept = ("steps", "sampler", "guidance_scale", "guidance_from_timestep")
+    commands.main(["generate", "--text", "slow rings", "--fast", "--out", "fast.flac"])
+    assert [bind_an_audio.read_record("fast.flac")[key] for key in kept] == [6, "dpm_solver", 3.0, 500]
+    commands.main(["generate", "--text", "slow rings", "--fast", "--steps", "2", "--out", "faster.flac"])
+    assert [bind_an_audio.read_record("faster.flac")[key] for key in kept] == [2, "dpm_solver", 3.0, 500]
+    commands.main(["generate", "--like", "faster.flac", "--fast", "--out", "again.flac"])
+    assert Path("again.flac").read_bytes() == Path("fast.flac").read_bytes()
+    write_jsonl("prompts.jsonl", [{"text": "slow rings"}])
+    commands.main(["generate", "--prompts", "prompts.jsonl", "--fast", "--out", "made"])
+    assert Path("made/0001.flac").read_bytes() == Path("fast.flac").read_bytes()
+
+
 def test_what_keeps_a_clip_from_being_the_same_is_named(models, capsys):
     picture("red.png")
     commands.main([*ASKED, "--experiment", "b"])
