@@ -33,6 +33,9 @@ captions = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=24).map(" 
 sizes = st.tuples(st.integers(1, 5), st.integers(0, 6)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 
 
+GIVEN = ("there", "is", "are", "being", "a", "an", "and", "while", "with", "then", "after")  # by grammar
+
+
 def promises_hold(caption: str, min_words: int, max_words: int) -> None:
     found = decompose(caption, min_words, max_words)
     assert found == decompose(caption, min_words, max_words)
@@ -53,7 +56,7 @@ def promises_hold(caption: str, min_words: int, max_words: int) -> None:
     for word in left:  # Each of the caption's words is used at most once; grammar alone may change its form.
         forms = [other for other in own if {word, other} <= {"a", "an"} or participle(other) == word]
         if word not in own and not forms:
-            assert word in ("is", "are", "and", "while", "with"), f"{caption}: {word}"
+            assert word in GIVEN, f"{caption}: {word}"
         else:
             own.remove(word if word in own else forms[0])
     assert all(function_class(word) is None for word in found.added), "a filler was added"
@@ -92,7 +95,11 @@ def test_any_english_words_give_sound_parts_or_a_reason(caption, size):
             "wind in tiny trees by a lake",
             "howls long and briskly",
         ),
-        ("A siren wails loudly and slowly as it passes by", "a siren passes by", "wails loudly and slowly"),
+        (
+            "A siren wails loudly and slowly as it passes by",
+            "there is a siren",
+            "wails loudly and slowly while passing by",
+        ),
         ("Rain falls on a tin roof, steadily and quietly", "rain on a tin roof", "falls steadily and quietly"),
     ],
 )
@@ -103,14 +110,14 @@ def test_captions_are_split_as_a_reader_would(caption, visual_part, text_part):
 
 def test_added_words_follow_from_the_definition_and_are_named():
     found = decompose("A dog barks", 3, 7)
-    assert (found.visual_part, found.text_part) == ("a furry dog", "short sharp barks")
-    assert found.added == ("furry", "short", "sharp")
+    assert (found.visual_part, found.text_part) == ("there is a dog", "short sharp barks")
+    assert found.added == ("short", "sharp")
 
 
 @pytest.mark.parametrize(
     ("caption", "visual_part", "text_part"),
     [
-        ("A rooster crows loudly", "a feathered rooster", "is crowing loudly"),
+        ("A rooster crows loudly", "there is a rooster", "is crowing loudly"),
         ("A woolly sheep bleats", "a woolly sheep", "wavering nasal bleats"),
     ],
 )
@@ -145,21 +152,26 @@ def test_nothing_is_added_that_the_caption_says_or_denies(caption, visual_part, 
         ("A young cat hisses and growls at another cat", "a young cat, another cat", "hisses and growls"),
         ("A very loud engine with a whistle idles and revs", "an engine with a whistle", "very loud idles and revs"),
         ("Water is running from a faucet and draining", "water from a faucet", "is running and draining"),
-        ("A man, a dog and loud wind blowing into a microphone", "a man, a dog, a microphone", "loud wind blowing"),
-        ("Deep thunder rumbles over the mountains", "over the mountains", "deep thunder rumbles"),
-        ("People speak as wind blows", "people and wind", "speak while blowing"),
-        ("A man speaks as a strong wind blows", "a man, a strong wind", "speaks while blowing"),
-        ("An owl hoots softly and slowly outside", "an owl outside", "hoots softly and slowly"),
-        ("People clap and speak in the distance", "people in the distance", "clap and speak"),
+        ("A man, a dog and loud wind blowing into a microphone", "a man, a dog", "loud wind blowing"),
+        ("Deep thunder rumbles over the mountains", "there are mountains", "deep thunder rumbles"),
+        ("People speak as wind blows", "there are people", "speak as wind blows"),
+        ("A man speaks as a strong wind blows", "there is a man", "speaks as a strong wind blows"),
+        ("An owl hoots softly and slowly outside", "there is an owl", "hoots softly and slowly outside"),
+        ("People clap and speak in the distance", "there are people", "clap and speak in the distance"),
         ("A couple of babies cry loudly and long", "a couple of babies", "cry loudly and long"),
         ("An electronic device bleeps once", "an electronic device", "is bleeping once"),
-        ("A rotating machine works nearby", "a rotating machine", "is working nearby"),
-        ("A person snores lightly while sleeping", "a person sleeping", "is snoring lightly"),
+        ("A rotating machine works nearby", "there is a machine", "rotating and works nearby"),
+        ("A person snores lightly while sleeping", "there is a person", "snores lightly while sleeping"),
         ("A dog whimpers with birds chirping", "a dog with birds", "whimpers with chirping"),
         ("Water splashes and a man is speaking softly", "water, a man", "splashes and is speaking softly"),
         ("A cat purrs and a man talks as it is raining", "a cat, a man", "purrs and talks while raining"),
         ("A man speaks, then dials a rotary telephone", "a man, a rotary telephone", "speaks then dials"),
         ("A big drum booms, water splashes and the drum fades", "a big drum, water", "booms and splashes and fades"),
+        ("A train passes by followed by a horn", "there is a train", "passes by followed by a horn"),
+        ("An alarm is going off loudly", "there is an alarm", "is going off loudly"),
+        ("Birds chirp and an owl hoots before a man speaks", "birds, an owl, a man", "chirp and hoots before speaking"),
+        ("A man talks while a gun is fired", "a man, a gun", "talks while being fired"),
+        ("A man speaks with crowd sounds", "a man, crowd", "speaks with sounds"),
         ("A tall man speaks over soft music", "a tall man", "speaks over soft music"),
     ],
 )
@@ -183,16 +195,23 @@ def test_verbs_take_their_participle(verb, form):
 NOUNS = [word for word, classes in _lexicon().items() if "seen_noun" in classes]
 
 
-def test_a_picture_gets_one_word_at_most_and_none_that_its_noun_says_already():
+def test_a_picture_gets_no_word_that_the_caption_lacks():
     assert len(NOUNS) > 500
     for noun in NOUNS:
-        found = decompose(f"A {noun} hums loudly and steadily", 3, 7)
-        assert len(found.added) <= 1, found
-        assert not {"grown", "young", "gathered", "hollow", "wet", "aloud"} & set(found.added), found
+        assert decompose(f"A {noun} hums loudly and steadily", 3, 7).added == ()
+
+
+def test_joining_words_outlive_what_says_less():
+    found = decompose(
+        "A man talking loudly followed by another man yelling in the background then an engine starting as dogs bark",
+        3,
+        7,
+    )
+    assert found.text_part == "talking then yelling then starting while barking"
 
 
 def test_added_words_can_be_forbidden():
-    assert decompose("A dog barks", 3, 7, add_words=False).reason == "visual_part_too_short"
+    assert decompose("A dog barks", 3, 7, add_words=False).reason == "text_part_too_short"
     assert decompose("A furry dog barks", 3, 7, add_words=False).reason == "text_part_too_short"
 
 

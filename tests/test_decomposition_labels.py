@@ -14,6 +14,7 @@ from stages.language.rules import decompose
 
 ROOT = Path(__file__).parents[1]
 LABELS = Path(__file__).parent / "data" / "decomposition_labels.jsonl"
+FRESH_LABELS = LABELS.with_name("fresh_caption_labels.jsonl")
 USERS_LABELS = LABELS.with_name("user_caption_labels.jsonl")
 CORPORA = os.environ.get("BIND_AN_AUDIO_CORPORA")
 needs_audiocaps = pytest.mark.skipif(
@@ -22,7 +23,7 @@ needs_audiocaps = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize(("labels", "count"), [(LABELS, 100), (USERS_LABELS, 218)])
+@pytest.mark.parametrize(("labels", "count"), [(LABELS, 100), (FRESH_LABELS, 78), (USERS_LABELS, 218)])
 def test_judged_pairs_have_not_changed_unseen(labels, count):
     rows = read_jsonl(labels)
     assert len({row["caption"] for row in rows}) > 0.95 * count
@@ -38,7 +39,7 @@ def test_judged_pairs_have_not_changed_unseen(labels, count):
 
 def test_documented_verdicts_are_those_of_the_labels():
     users = read_jsonl(USERS_LABELS)
-    sets = {"AudioCaps": read_jsonl(LABELS)}
+    sets = {"AudioCaps, a new draw": read_jsonl(FRESH_LABELS), "AudioCaps": read_jsonl(LABELS)}
     for name, prefix, first, last in (
         ("Clotho's and WavCaps' manner", "corpus", 50, 99),
         ("the same, earlier", "corpus", 0, 49),
@@ -73,3 +74,6 @@ def test_labelled_captions_are_a_random_draw_of_audiocaps():
         rows = {row["audiocap_id"]: row["caption"] for row in csv.DictReader(file)}
     drawn = random.Random(62).sample(sorted(rows), 100)
     assert {row["id"]: row["caption"] for row in read_jsonl(LABELS)} == {name: rows[name] for name in drawn}
+    held = {row["caption"] for labels in (LABELS, USERS_LABELS) for row in read_jsonl(labels)}
+    pool = sorted(name for name, caption in rows.items() if caption not in held)
+    assert [row["id"] for row in read_jsonl(FRESH_LABELS)] == random.Random(1127).sample(pool, 100)[:78]

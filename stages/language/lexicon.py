@@ -1,7 +1,7 @@
 """The word lists of the rule-based decomposer: which words name something seen, which something heard.
 
-`lexicon.tsv` gives each word its classes and, where its dictionary definition says so, what it *entails*: a dog is
-furry and four-legged, a bark is short and sharp ("~" stands for the word itself). `function_words.tsv` lists the
+`lexicon.tsv` gives each word its classes and, where its dictionary definition says so, what it *entails*: a bark
+is short and sharp. `function_words.tsv` lists the
 closed classes of English, `foreign.wordlist` words that no English caption needs.
 """
 

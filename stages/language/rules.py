@@ -2,9 +2,8 @@
 
 Every word of the caption goes to one side or to none: things, people, animals, places, materials and sizes to the
 visual part; sounds, manner, loudness, pace, order and duration to the text part. Where a part has too few words,
-words of the caption that can be both seen and heard change sides and grammar gives joining words and forms; only then
-words are added that the lexicon's definitions entail ("a dog" -> "a furry dog", "barks" -> "short sharp barks"), one
-to a picture at most. No object is added.
+grammar gives joining words and forms ("there is a dog", "is barking loudly"); only then words are added to a sound that
+the lexicon's definitions entail ("barks" -> "short sharp barks"). No object is added.
 """
 
 from __future__ import annotations
@@ -16,13 +15,29 @@ from itertools import accumulate
 from stages.language.clauses import as_said_alone
 from stages.language.lexicon import bases, function_class, rivals
 from stages.language.sides import JOINING, Side, assign_sides, word_count
-from stages.language.tagging import DETERMINERS, NOTHING, NOUNS, Token, neighbours
+from stages.language.tagging import ADJECTIVES, DETERMINERS, NOTHING, NOUNS, VERBS, Token, neighbours
 from stages.language.text import content_lemmas, is_english, text_problems, words
 
 # What is left out first where a part is too long: the lower, the less an image or a sound would lose without it.
 VISUAL_RANKS = {"article": 0, "determiner": 2, "either_adjective": 3, "preposition": 6, "conjunction": 6}
-TEXT_RANKS = {"article": 0, "auxiliary": 0, "stop": 0, "setting": 1, "conjunction": 2, "particle": 3}
-JOINS_SOUNDS = frozenset({"as", "while", "with", "during", "along with", "together with"})
+# A word that joins two sounds stays longest: where it has to go, so does the sound that it joins.
+TEXT_RANKS = {"article": 0, "auxiliary": 0, "stop": 0, "setting": 1, "particle": 2, "determiner": 2, "action": 5}
+TEXT_RANKS |= dict.fromkeys(("adverb", "heard_adjective", "either_adjective"), 3) | dict.fromkeys(JOINING, 7)
+SHORTER = dict.fromkeys(("followed by", "followed shortly by", "followed quickly by"), "then")
+SHORTER |= dict.fromkeys(("accompanied by", "along with", "together with", "mixed with"), "with")
+SHORTER |= {"as well as": "and", "preceded by": "after", "proceeded by": "then"}
+# They say of a sound no more than that it is there.
+OCCURRING = frozenset({"occur", "play", "ensue", "take", "place", "exist", "sound"})
+
+# fmt: off
+UNCOUNTED = frozenset({
+    "water", "rain", "rainfall", "drizzle", "hail", "snow", "snowfall", "liquid", "surf", "fire", "lightning",
+    "light", "wood", "metal", "plastic", "paper", "cardboard", "glass", "glassware", "silverware", "cutlery",
+    "crockery", "cookware", "food", "meat", "oil", "coffee", "milk", "machinery", "traffic", "sand", "mud",
+    "gravel", "grass", "foliage", "straw", "hay", "ice", "livestock", "cellophane", "fabric", "clothing",
+    "someone", "somebody", "nature",
+})
+# fmt: on
 
 MOST_WORDS = 100  # of a caption; the time to shorten it grows with the cube of their number
 
@@ -65,16 +80,18 @@ def decompose(caption: str, min_words: int, max_words: int, add_words: bool = Tr
         return _failed("nothing_seen")
     if not any(token.content for token in heard):
         return _failed("nothing_heard")
-    seen, heard = _shift(tokens, seen, heard, min_words, max_words)
     taken = content_lemmas(caption)
     said = _said(tokens)
+    heard = as_said_alone(heard, tokens, min_words)
+    if word_count([token for token in heard if _text_rank(heard, heard.index(token))]) > max_words:
+        heard = [replace(token, text=SHORTER.get(token.text, token.text)) for token in heard]
     seen, heard = _shortened(seen, max_words, _visual_rank), _shortened(heard, max_words, _text_rank)
-    seen, heard = _listed(seen, min_words), as_said_alone(heard, tokens, min_words, max_words)
+    seen = _listed(seen, min_words)
     added: list[str] = []
     if add_words:
-        seen, added = _filled(seen, min_words, max_words, taken, said)
-        heard, more = _filled(heard, min_words, max_words, taken, said)
-        added += more
+        heard, added = _filled(heard, min_words, max_words, taken, said)
+    if word_count(seen) < min_words:
+        seen = _there_is(seen)
     visual_part, text_part = _joined(seen, ","), _joined(heard, "")
     problems = text_problems(visual_part, text_part, min_words, max_words)
     if problems:
@@ -111,28 +128,6 @@ def _named_once(seen: Side, min_words: int) -> Side:
     return seen
 
 
-def _shift(tokens: Side, seen: Side, heard: Side, min_words: int, max_words: int) -> tuple[Side, Side]:
-    """Give a short side words of the caption: of the other's surplus, or the preposition that it began with."""
-    groups = sorted({token.group for token in tokens if token.flexible})
-    for group, alone in [*((group, True) for group in groups), *((group, False) for group in groups)]:
-        if word_count(_listed(seen, min_words)) >= min_words:
-            break
-        moved = [token for token in heard if token.group == group]
-        rest = _tidy([token for token in heard if token.group != group])
-        candidate = sorted([*seen, *moved], key=lambda token: token.position)
-        left = word_count(as_said_alone(rest, tokens, min_words, max_words))
-        enough = left >= min_words and any(token.content for token in rest)
-        suffices = not alone or word_count(_listed(candidate, min_words)) >= min_words
-        if moved and enough and suffices and not _lemmas(candidate) & _lemmas(rest):
-            seen, heard = _tidy(candidate), rest
-    for side, name in ((seen, "seen"), (heard, "heard")):
-        for spare in (token for token in tokens if token.spare == name):
-            candidate = sorted([*side, spare], key=lambda token: token.position)
-            if word_count(_listed(side, min_words)) < min_words and len(_tidy(candidate)) == len(candidate):
-                side[:] = candidate
-    return seen, heard
-
-
 def _tidy(side: Side) -> Side:
     """Take off words that only join where there is nothing left to join."""
     kept = list(side)
@@ -149,8 +144,11 @@ def _tidy(side: Side) -> Side:
 def _dangles(token: Token, before: Token, after: Token) -> bool:
     """Whether a word joins or points to something that is not there."""
     if token.kind in JOINING:
-        alone = before is NOTHING and not token.leads
-        return after is NOTHING or (not token.spare and (alone or after.kind in JOINING))
+        if token.kind == "preposition" and after.phrase > token.phrase + 1:
+            return True  # its own noun is gone
+        return (before is NOTHING and not token.leads) or after is NOTHING or after.kind in JOINING
+    if token.kind == "auxiliary" and before.kind in ADJECTIVES:
+        return True  # "a loud engine is running"
     if token.kind in DETERMINERS | {"auxiliary", "stop"}:
         joins = after.kind in JOINING and after.text != "of"  # "a couple of"
         return after is NOTHING or joins or (token.kind == "article" and after.kind == "article")
@@ -161,8 +159,7 @@ def _shortened(side: Side, max_words: int, rank: Callable[[Side, int], int]) -> 
     """Leave out the word of the lowest rank, the last first, until at most `max_words` are left."""
     while word_count(side) > max_words:
         worst = min(range(len(side)), key=lambda index: (rank(side, index), -index))
-        group = side[worst].group if side[worst].kind == "setting" else None
-        side = _tidy([token for token in side if token is not side[worst] and token.group != group])
+        side = _tidy([token for token in side if token is not side[worst]])
     return _tidy(side)
 
 
@@ -177,10 +174,15 @@ def _visual_rank(side: Side, index: int) -> int:
 
 def _text_rank(side: Side, index: int) -> int:
     token = side[index]
-    rank = 2 if token.text in JOINS_SOUNDS else TEXT_RANKS.get(token.kind)
-    if rank is None:
-        rank = 4 if _repeats(side, index) else 5 if token.kind == "action" else 6
-    return rank
+    before, after = neighbours(side, index)
+    given = token.kind == "conjunction" and token.position == after.position
+    if given or (token.kind in VERBS and token.lemmas <= OCCURRING and before.kind in ("heard_noun", "sound")):
+        return 1
+    if token.kind == "determiner" and after.text in ("time", "times"):
+        return 6
+    if token.kind in ADJECTIVES and after.kind not in ADJECTIVES | NOUNS | VERBS:
+        return 6  # "getting louder"
+    return 4 if _repeats(side, index) else TEXT_RANKS.get(token.kind, 6)
 
 
 def _repeats(side: Side, index: int) -> bool:
@@ -198,13 +200,13 @@ def _listed(seen: Side, min_words: int) -> Side:
 
 
 def _said(tokens: Side) -> dict[int, set[str]]:
-    """What is said of each word, by position: of a seen one in its noun phrase, of others up to a word of order."""
+    """What is said of each word that entails others, by position: all up to a word of order."""
     clauses = list(accumulate(token.kind == "order" for token in tokens))
     return {
         token.position: {
             base
             for other, clause in zip(tokens, clauses, strict=True)
-            if (other.phrase == token.phrase if token.side == "seen" else clause == clauses[token.position])
+            if clause == clauses[token.position]
             for base in bases(other.text)
         }
         for token in tokens
@@ -233,12 +235,24 @@ def _filled(
             index -= 1
             del filled[index]
             chosen = options[: need + 1]
-        before = filled[index - 1] if index else NOTHING
-        if token.kind in NOUNS and before.kind in NOUNS and before.phrase == token.phrase:
-            index -= 1  # "metal artillery cannons"
-        filled[index:index] = [replace(token, text=word, kind="added", flexible=False) for word in chosen]
+        filled[index:index] = [replace(token, text=word, kind="added") for word in chosen]
         added += chosen
     return (filled, added) if min_words <= word_count(filled) <= max_words else (side, [])
+
+
+def _there_is(seen: Side) -> Side:
+    """Say of a thing in one word or two that it is there: "there is a man"."""
+    named = [token for token in seen if token.text != "the"]
+    nouns = [token for token in named if token.kind == "seen_noun" and token.phrase == seen[-1].phrase]
+    first = named[0] if named else NOTHING
+    if not nouns or first.kind not in NOUNS | ADJECTIVES | DETERMINERS:
+        return seen
+    plural = nouns[-1].plural and first.kind != "article"
+    be = replace(first, text="are" if plural else "is", kind="auxiliary")
+    there = [replace(first, text="there", kind="pronoun"), be]
+    if first.kind in DETERMINERS or plural or nouns[-1].text in UNCOUNTED:
+        return [*there, *named]
+    return [*there, replace(first, text="a", kind="article"), *named] if nouns[-1].classes else seen
 
 
 def _joined(side: Side, mark: str) -> str:

@@ -7,15 +7,14 @@ from stages.language.tagging import ADJECTIVES, DETERMINERS, NOTHING, NOUNS, VER
 JOINING = frozenset({"preposition", "conjunction", "order"})
 HEARD_KINDS = frozenset({"heard_noun", "heard_adjective", "sound", "action", "adverb", "particle", "setting"})
 PLACE = frozenset({"in", "on", "at", "by", "near", "under", "inside", "outside", "beside", "behind", "along"})
-PATH = frozenset({"into", "onto", "against", "across", "over", "under", "through", "down", "up", "from"})
 # Whoever knocks on a door is not on it, nor at a child who shouts at it.
 TOUCHING = frozenset({"knock", "tap", "type", "bang", "pound", "chop", "scrape", "scratch", "rub", "press"})
 CALLING = frozenset({"bark", "growl", "hiss", "honk", "shout", "yell", "scream", "meow", "caw", "snarl", "squawk"})
 ACTED_UPON = {"on": TOUCHING, "at": TOUCHING | CALLING, "against": TOUCHING}
-# Where something is can be heard, but drawn as well; so can that there is one of it.
-WHEREABOUTS = frozenset({"outside", "inside", "indoors", "outdoors", "overhead", "nearby", "far away", "underwater"})
 VISIBLE = frozenset({"distant", "far-off", "far-away", "nearby", "close", "lone", "single", "isolated"})
-SUBJECTS = frozenset({"it", "he", "she", "they"})
+# Nobody looks at what the wind blows into; a horn without a verb is its sound.
+MICROPHONES = frozenset({"microphone", "mic", "mike"})
+SIGNALS = frozenset({"siren", "alarm", "horn", "whistle", "buzzer", "gong"})
 
 Side = list[Token]
 
@@ -29,10 +28,15 @@ def assign_sides(caption: str) -> list[Token]:
     """Tag a caption and give every word its side, in the caption's order."""
     tokens = tag(caption)
     for index, token in enumerate(tokens):
-        token.position = token.group = index
-        token.phrase = tokens[index - 1].phrase + _begins_phrase(tokens, index) if index else 0
+        token.position = index
         token.leads = index == 0 and token.text in PLACE
+        token.phrase = tokens[index - 1].phrase + _begins_phrase(tokens, index) if index else 0
         token.side = _own_side(tokens, index)
+    for index, token in enumerate(tokens):
+        if token.kind == "seen_noun" and _blown_into(tokens, index):
+            token.side = None
+        elif token.kind == "seen_noun" and _is_signal(tokens, index):
+            token.kind, token.side = "heard_noun", "heard"
     for index, token in enumerate(tokens):
         if token.kind in DETERMINERS:
             token.side = _determiner_side(tokens, index)
@@ -40,41 +44,18 @@ def assign_sides(caption: str) -> list[Token]:
             token.side = _auxiliary_side(tokens, index)
     for index, token in enumerate(tokens):
         if token.kind == "preposition":
-            token.side, token.spare = _preposition_side(tokens, index)
-        elif token.kind == "setting":
-            _join_to_setting(tokens, index)
-        elif token.kind == "either_noun":
-            _join_phrase(tokens, index)
-        elif token.kind == "particle" and tokens[index - 1].kind == "action":
-            token.group = index - 1
+            token.side = _preposition_side(tokens, index)
     for index, token in enumerate(tokens):
         if token.kind == "conjunction":
             token.side = _conjunction_side(tokens, index)
         elif token.kind == "order":
             token.side = "heard"
-        token.flexible = token.side == "heard" and _flexible(tokens, index)
+    heard = [token for token in tokens if token.side == "heard"]
+    for before, token, after in zip([NOTHING, *heard], heard, [*heard[1:], NOTHING], strict=False):
+        alone = (after is NOTHING or after.kind in JOINING) and before.kind not in JOINING
+        if alone and token.kind in ADJECTIVES and _head(tokens, token.position) == "seen_noun":
+            token.side = "seen" if token.text in VISIBLE else None
     return tokens
-
-
-def _join_phrase(tokens: list[Token], index: int) -> None:
-    """Group "a strong" with the "wind" that follows."""
-    before = index - 1
-    while before >= 0 and tokens[before].phrase == tokens[index].phrase and not tokens[before + 1].comma:
-        if tokens[before].kind not in ADJECTIVES | {"article"} and not _modifies(tokens, before):
-            break
-        tokens[before].group = index
-        before -= 1
-
-
-def _join_to_setting(tokens: list[Token], index: int) -> None:
-    """Group "in the distant" with the "background" that follows."""
-    for earlier in reversed(tokens[max(index - 3, 0) : index]):
-        if earlier.kind not in DETERMINERS | ADJECTIVES | {"preposition"}:
-            break
-        earlier.group = index
-        if earlier.kind == "preposition":
-            earlier.leads = True
-            break
 
 
 def _own_side(tokens: list[Token], index: int) -> str | None:
@@ -97,6 +78,33 @@ def _own_side(tokens: list[Token], index: int) -> str | None:
     if token.kind in ADJECTIVES:
         return "seen" if _head(tokens, index) == "seen_noun" else "heard"
     return None
+
+
+def _is_signal(tokens: list[Token], index: int) -> bool:
+    """Whether a thing is there for its sound alone: "followed by a horn", "with sirens"."""
+    if not tokens[index].lemmas <= SIGNALS or not any(
+        other.kind == "seen_noun" and other is not tokens[index] for other in tokens
+    ):
+        return False
+    after, opens = neighbours(tokens, index)[1], _opening(tokens, index)
+    ends = after.comma or after.kind in ("conjunction", "order") or after.text == "in"
+    return ends and (opens.text in ("and", "with", "then") or opens.text.endswith(" by"))
+
+
+def _blown_into(tokens: list[Token], index: int) -> bool:
+    """Whether the wind blows into a microphone, which nobody looks at."""
+    opens = _opening(tokens, index)
+    if not tokens[index].lemmas <= MICROPHONES or opens.kind != "preposition":
+        return False
+    owner = next((token for token in reversed(tokens[: opens.position]) if token.kind in NOUNS), NOTHING)
+    return owner.kind == "either_noun"
+
+
+def _opening(tokens: list[Token], index: int) -> Token:
+    """The token before a noun's phrase."""
+    while index and tokens[index - 1].kind in NOUNS | ADJECTIVES | DETERMINERS and not tokens[index].comma:
+        index -= 1
+    return NOTHING if tokens[index].comma else neighbours(tokens, index)[0]
 
 
 def _head(tokens: list[Token], index: int) -> str:
@@ -150,47 +158,17 @@ def _noun_phrase(tokens: list[Token], start: int) -> range:
         if end > start and kind in DETERMINERS and tokens[end - 1].kind not in DETERMINERS:
             break
         end += 1
-        if kind == "adverb" and tokens[end - 1].text.endswith("ly") and end - start > 1:
-            break
     return range(start, end)
 
 
 def _determiner_side(tokens: list[Token], index: int) -> str | None:
     phrase = _noun_phrase(tokens, index)
     sides = {tokens[position].side for position in phrase}
+    if any(tokens[position].text == "series of" for position in phrase):
+        return "heard"
     if sides <= {None} and phrase.stop < len(tokens) and tokens[phrase.stop].text == "of":
         return _determiner_side(tokens, phrase.stop + 1)  # "a couple of babies"
     return "seen" if "seen" in sides else "heard" if "heard" in sides else None
-
-
-def _flexible(tokens: list[Token], index: int) -> bool:
-    """Whether a heard word can be seen as well: a thing's movement, weather, a thing in the distance."""
-    kind, after = tokens[index].kind, neighbours(tokens, index)[1]
-    before = index - 1
-    if kind == "either_noun":
-        while before >= 0 and tokens[before].group == index:
-            before -= 1
-        return before < 0 or tokens[before].kind in JOINING
-    if kind == "heard_adjective":
-        return tokens[index].text in VISIBLE and _head(tokens, index) == "seen_noun"
-    if kind == "setting" or tokens[index].text in WHEREABOUTS:
-        while before > 0 and tokens[before].group == index:
-            before -= 1
-        if tokens[before + 1].text == "into":
-            return False  # "fades into the distance"
-        while before > 0 and tokens[before].kind in VERBS | {"adverb", "auxiliary", "conjunction", "order"}:
-            before -= 1
-        return tokens[before].kind == "seen_noun"
-    if kind == "action":
-        if after.kind == "adverb" or (tokens[index].text.endswith("ed") and after.kind == "conjunction"):
-            return False  # "is running loudly", "is opened and closed"
-        if before > 0 and tokens[before].text in ("while", "as", "and") and tokens[index].text.endswith("ing"):
-            return True
-        while before > 0 and tokens[before].kind == "auxiliary":
-            before -= 1
-        follows = before >= 0 and (tokens[before].kind == "seen_noun" or tokens[before].text in SUBJECTS)
-        return follows or (after.kind == "seen_noun" and not after.comma)
-    return False
 
 
 def _auxiliary_side(tokens: list[Token], index: int) -> str | None:
@@ -199,33 +177,29 @@ def _auxiliary_side(tokens: list[Token], index: int) -> str | None:
     return "heard" if head in VERBS | {"heard_adjective"} else None
 
 
-def _preposition_side(tokens: list[Token], index: int) -> tuple[str | None, str | None]:
-    """Return the side of a preposition, and the side that it may still serve where it is left out."""
+def _preposition_side(tokens: list[Token], index: int) -> str | None:
     text = tokens[index].text
     phrase = [tokens[position] for position in _noun_phrase(tokens, index + 1)]
     named = [token.side for token in phrase if token.kind in NOUNS]
     own = {token.side for token in phrase} if named[-1:] != ["heard"] else {"heard"}  # "with bird sounds"
     side = "seen" if "seen" in own else "heard" if "heard" in own else None
     before = index - 1
-    if side is None or (before < 0 and text in PLACE):
-        return side, None
+    if side is None or before < 0:
+        return side
     if text == "of" or (text == "from" and tokens[before].kind not in VERBS | {"adverb", "particle"}):
-        return (side, None) if before >= 0 and tokens[before].side == side else (None, None)
-    if text == "over" and before >= 0 and tokens[before].kind == "sound" and side == "seen":
-        return None, None if "heard" in own else side  # "Speaks over engines running": two sounds at once.
-    owner = next((token for token in reversed(tokens[: before + 1]) if token.kind in NOUNS), NOTHING)
-    if owner.side == "heard" and (text in PATH or (text == "on" and owner.kind == "either_noun")):
-        return None, None if text == "from" else side  # "A dog barks as wind blows into a microphone".
+        return side if tokens[before].side == side else None
+    if text == "over" and tokens[before].kind == "sound" and side == "seen":
+        return None  # "Speaks over engines running": two sounds at once.
     verb = before
     while verb > 0 and tokens[verb].kind in ("adverb", "particle"):
         verb -= 1
-    if verb >= 0 and tokens[verb].kind in VERBS and tokens[verb].lemmas & ACTED_UPON.get(text, frozenset()):
-        return None, side
+    if tokens[verb].kind in VERBS and tokens[verb].lemmas & ACTED_UPON.get(text, frozenset()):
+        return None
     while before >= 0 and tokens[before].kind != "order" and (before + 1 == index or not _breaks(tokens, before + 1)):
         if tokens[before].side == side and tokens[before].kind not in DETERMINERS:
-            return side, None
+            return side
         before -= 1
-    return None, side if text in (PLACE | PATH) - {"from"} else None
+    return None
 
 
 def _conjunction_side(tokens: list[Token], index: int) -> str | None:

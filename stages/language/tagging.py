@@ -31,9 +31,8 @@ class Token:
     """A word, or a phrase of the lexicon: what it is and, once `sides` has seen it, where it goes.
 
     `classes` maps what it can be to the words that its definition entails; `kind` is what it was taken for. `phrase`
-    counts the noun phrases and clauses, so that words of different phrases are told apart; `group` joins what moves or
-    goes together; `flexible` words can be seen as well as heard; `spare` names the side that a word left out may still
-    serve; `leads` marks the preposition of a place that may open a part ("in a cave").
+    counts the noun phrases and clauses, so that words of different phrases are told apart; `leads` marks the
+    preposition of a place that may open a part ("in a cave").
     """
 
     text: str
@@ -43,9 +42,6 @@ class Token:
     side: str | None = None  # seen | heard | None
     position: int = 0
     phrase: int = 0
-    group: int = 0
-    flexible: bool = False
-    spare: str | None = None
     leads: bool = False
 
     @property
@@ -126,8 +122,6 @@ def _kind(tokens: list[Token], index: int) -> str:
         return "particle"
     if function == "preposition" and "adverb" in token.classes and not _starts_noun_phrase(after):
         return "adverb"
-    if function == "determiner" and token.text in ("her", "his") and not _starts_noun_phrase(after):
-        return "pronoun"
     if token.text == "another" and after.plural and set(after.classes) <= VERBS:
         return "seen_noun"  # "a child yells and another yells"
     is_noun = function == "auxiliary" and before.kind in DETERMINERS  # "a can"
@@ -141,6 +135,8 @@ def _kind(tokens: list[Token], index: int) -> str:
     for kind in ("setting", "adverb"):
         if kind in classes and not (classes & ADJECTIVES and _is_noun_like(after)):
             return kind
+    if token.lemmas <= {"sound"} and _is_object(tokens, index):
+        return "heard_noun"
     if classes & VERBS and classes & (NOUNS | ADJECTIVES):
         return _homograph_kind(token, before, after)
     if classes & VERBS == {"action"} and _is_compound(token, neighbours(tokens, index)[0], after):
@@ -163,6 +159,14 @@ def _subject(tokens: list[Token], index: int) -> Token:
     return tokens[start - 1] if joined else before
 
 
+def _is_object(tokens: list[Token], index: int) -> bool:
+    """Whether "sounds" is what something makes or goes with: "with crowd sounds", "make sounds"."""
+    before = index - 1
+    while before >= 0 and tokens[before].kind in NOUNS | ADJECTIVES | DETERMINERS and not tokens[before + 1].comma:
+        before -= 1
+    return before >= 0 and (tokens[before].text in ("with", "of", "over") or tokens[before].kind in VERBS)
+
+
 def _first(token: Token, kinds: set[str] | frozenset[str]) -> str:
     """Pick the first of the token's classes that is among `kinds`; adjectives of both worlds come before the others."""
     order = ["either_adjective", "either_noun", "seen_noun", "sound", "action", *sorted(token.classes)]
@@ -175,7 +179,7 @@ def _homograph_kind(token: Token, before: Token, after: Token) -> str:
     verb = _first(token, VERBS)
     if not classes & {"seen_noun", "either_noun"} and not classes & ADJECTIVES:
         return verb  # Heard either way: "beat", "blast".
-    if token.text.endswith(("ing", "ed")) and token.text not in ("building", "string"):
+    if token.text.endswith(("ing", "ed")):
         return verb
     noun = _first(token, classes - VERBS)
     agrees = token.plural != before.plural
@@ -185,17 +189,10 @@ def _homograph_kind(token: Token, before: Token, after: Token) -> str:
         if not classes & NOUNS:
             return verb if before.kind in NOUNS else noun
         noun = _first(token, classes & NOUNS)
-    if before is NOTHING or (before.comma and before.kind == "conjunction"):
-        return noun
     if before.kind == "pronoun" or before.text == "to":
         return verb
     if before.kind in NOUNS:
-        is_compound = not token.plural and not before.plural and _names(after, NOUNS | ADJECTIVES)
-        return verb if agrees and not _is_verb_like(after) and not is_compound else noun
-    if before.kind in ("particle", "adverb") and token.plural and not _is_verb_like(after):
-        return verb
-    if before.kind == "conjunction" and token.plural and _starts_noun_phrase(after):
-        return verb
+        return verb if agrees and not _is_verb_like(after) else noun
     return noun
 
 
@@ -212,19 +209,12 @@ def _continues(tokens: list[Token], index: int) -> bool:
 def _is_compound(token: Token, before: Token, after: Token) -> bool:
     """Whether the base form of a verb stands for a noun before another: "a red race car"."""
     described = before.kind in DETERMINERS | ADJECTIVES and not token.comma
-    return described and lemma(token.text) == token.text and _names(after, frozenset({"seen_noun"}))
-
-
-def _names(token: Token, kinds: frozenset[str]) -> bool:
-    """Whether a following word can be of these kinds alone."""
-    return not token.comma and bool(token.classes) and set(token.classes) <= kinds
+    return described and lemma(token.text) == token.text and not after.comma and set(after.classes) == {"seen_noun"}
 
 
 def _unknown_kind(token: Token, before: Token, after: Token) -> str:
     """Guess the kind of a word that no list knows from its ending and its neighbours."""
     text = token.text
-    if text.isdigit():
-        return "determiner"
     describes = before.kind in DETERMINERS | ADJECTIVES and not after.comma and set(after.classes) & NOUNS
     if text.endswith("ly") and len(text) > 4:
         return "either_adjective" if describes and not after.text.endswith(("ing", "ed")) else "adverb"
