@@ -1,6 +1,8 @@
 """The demo as a person meets it: opened, filled in and played in a real Chromium."""
 
+import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,23 +11,27 @@ from PIL import Image
 
 from stages.commands import demo
 from stages.commands import main as commands
+from stages.formats.files import write_jsonl
 from stages.inference.generator import Generator
 from tests.browser import chromium
+from tests.scratch_clone import ROOT
+from tests.serving import free_port, serving
 
 SERVED = "http://127.0.0.1:"
 
 
 @pytest.fixture
-def address(models, monkeypatch):
-    """Where the demo of a small run is served."""
+def served(models, monkeypatch):
+    """`bind-an-audio demo` of a small run, on a port that is its last word."""
     pytest.importorskip("gradio", reason="Gradio is not installed: `make demo` does")
-    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     Image.new("RGB", (40, 40), "red").save("red.png")
-    generator = Generator(experiment=("a", "b", "reference"))
-    blocks = demo.build(generator, [["rings slowly", str(models / "red.png")]])
-    _, url, _ = blocks.launch(server_name=demo.HOST, prevent_thread_lock=True, quiet=True, ssr_mode=False)
-    yield url
-    blocks.close()
+    row = {"id": "bell-1", "split": "test", "text_part": "rings slowly", "image": str(models / "red.png")}
+    write_jsonl("data/quality/accepted.jsonl", [row])
+    port = str(free_port())
+    command = [sys.executable, "-m", "stages.commands.main", "demo", "--port", port]
+    with serving(command, SERVED + port, models / "demo.log") as process:
+        yield process
 
 
 def make(page):
@@ -33,12 +39,15 @@ def make(page):
     page.locator("#clip-a").get_by_label("Play", exact=True).wait_for()
 
 
-def test_a_prompt_becomes_clips_side_by_side_that_play(address):
+def test_a_prompt_becomes_clips_side_by_side_that_play_until_ctrl_c(served):
+    port = served.args[-1]
+    with pytest.raises(ValueError, match=f"--port {port}: taken; give another"):
+        commands.main(["demo", "--port", port])
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1400, "height": 1200})
         requests = []
         page.on("request", lambda request: requests.append(request.url))
-        page.goto(address)
+        page.goto(SERVED + port)
         page.get_by_label("Steps").first.wait_for()
         page.get_by_label("Steps").first.fill("1")
         page.locator("#generate").click()
@@ -58,6 +67,11 @@ def test_a_prompt_becomes_clips_side_by_side_that_play(address):
         page.get_by_text("rings slowly").click()
         page.wait_for_function("document.querySelector('textarea,input').value === 'rings slowly'")
         assert [url for url in requests if not url.startswith((SERVED, "data:", "blob:"))] == []
+    served.send_signal(signal.SIGINT)
+    assert served.wait(60) == 0
+    said = Path("demo.log").read_text()
+    assert said.startswith(f"{SERVED}{port}: open it in a browser; Ctrl-C ends it")
+    assert "Traceback" not in said
 
 
 def test_an_image_alone_and_one_that_is_drawn_steer_and_an_empty_editor_does_not(models, tmp_path):

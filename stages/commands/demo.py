@@ -99,7 +99,8 @@ def build(generator: Generator, examples: list[list[Any]]) -> Any:
             try:
                 return clips(generator, *values)
             except ValueError as error:
-                raise gr.Error(html.escape(str(error).replace("--", ""), quote=False)) from None
+                told = html.escape(str(error).replace("--", ""), quote=False)
+                raise gr.Error(told, print_exception=False) from None
 
         gr.on([button.click, text.submit], make, [text, image, seed, seconds, steps, guidance], outputs)
     # Gradio's own themes fetch their fonts.
