@@ -27,6 +27,7 @@ from stages.synthesis.bigvgan import BigVGAN
 from stages.synthesis.unet import build_denoiser
 from stages.synthesis.vae import build_vae
 from stages.towers.clap import Tokenizer, word_pieces, write_vocabulary
+from stages.training import loop
 from stages.training.compute import teraflops_per_update
 from stages.training.determinism import be_deterministic
 from stages.training.diffusion import drop_context, random_diffusion_loss
@@ -114,12 +115,12 @@ def trainings(params: Params, clips: int) -> dict[str, Training]:
     write_vocabulary(Path("vocab.txt"), word_pieces(CAPTIONS))
     tokenizer = Tokenizer(Path("vocab.txt"), params.encoders.clap.tokens)
     return {
-        "vae": caught(codec, codec.train_vae, build_vae(params.codec.vae), mels, mels[:2], params.codec, work),
+        "vae": caught(loop, codec.train_vae, build_vae(params.codec.vae), mels, mels[:2], params.codec, work),
         "vocoder": caught(
-            codec, codec.train_vocoder, BigVGAN(params.codec.vocoder), sound, mels, mels, params.codec, work
+            loop, codec.train_vocoder, BigVGAN(params.codec.vocoder), sound, mels, mels, params.codec, work
         ),
-        "imagebind": caught(encoders, encoders.train_imagebind, rows, params.encoders, work),
-        "clap": caught(encoders, encoders.train_clap, rows, tokenizer, params.encoders, work),
+        "imagebind": caught(loop, encoders.train_imagebind, rows, params.encoders, work),
+        "clap": caught(loop, encoders.train_clap, rows, tokenizer, params.encoders, work),
         "backbone": backbone(params, samples, clips),
     }
 
@@ -128,15 +129,15 @@ class CaughtError(Exception):
     """Ends a stage's function where its training would begin."""
 
 
-def caught(stage: Any, function: Callable[..., Any], *arguments: Any) -> Training:
-    """What `function` of a stage would train."""
+def caught(caller: Any, function: Callable[..., Any], *arguments: Any) -> Training:
+    """What `function` would train by the name `train` in the module `caller`."""
     found: list[Training] = []
 
     def instead(network: nn.Module, loss: Callable[[int], Tensor], **rest: Any) -> None:
         found.append(Training(network, loss, rest))
         raise CaughtError
 
-    with patch.object(stage, "train", instead):
+    with patch.object(caller, "train", instead):
         try:
             function(*arguments)
         except CaughtError:
