@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stages.formats.keys import request_key
 from stages.language.rules import decompose
-from stages.plumbing.environment import request_key
 
 FAULTS = ("429", "500", "reset", "time_out", "cut_body", "no_answer", "not_json", "rule", "refusal")
 # What comes with status 200 and is no answer.

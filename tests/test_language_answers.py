@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.formats.keys import request_key
 from stages.language_model.answers import NoAnswerError, answer_in, read_reply
 from stages.language_model.conversation import ANSWER_TOKENS, next_step
 from stages.language_model.request_cache import Reply, RequestCache
 from stages.params.schema import load_params
-from stages.plumbing.environment import request_key
 from tests.language_stage import CAPTIONS, ROOT
 from tests.loopback_openai import NO_ANSWERS, answer_to, completion
 

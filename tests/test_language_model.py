@@ -7,13 +7,13 @@ from contextlib import closing
 
 import pytest
 
+from stages.formats.keys import request_key
 from stages.language.text import text_problems
 from stages.language_model.answers import read_reply
 from stages.language_model.bill import cost, price_of
 from stages.language_model.conversation import load_prompt, next_step
 from stages.language_model.request_cache import Reply, RequestCache
 from stages.params.schema import load_params
-from stages.plumbing.environment import request_key
 from tests.language_stage import CAPTIONS, ROOT, asked, lay_out, rows_of, stage
 from tests.loopback_openai import STUBBORN, answer_to
 

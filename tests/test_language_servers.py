@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.formats.keys import request_key
 from stages.language_model import bill, client
 from stages.language_model.conversation import first_request, load_prompt
 from stages.language_model.request_cache import Reply, RequestCache
 from stages.params.schema import load_params
-from stages.plumbing.environment import request_key
 from tests.language_stage import CAPTIONS, KEY, asked, environment, kept_keys, lay_out, rows_of, stage
 from tests.loopback_openai import NO_ANSWERS, answer_to
 

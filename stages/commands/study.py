@@ -19,8 +19,8 @@ from stages.evaluation.intervals import Estimate
 from stages.experiments.experiment_a import EXPERIMENT_A
 from stages.experiments.experiment_b import EXPERIMENT_B
 from stages.formats.files import read_json, write_json, write_text
+from stages.formats.keys import request_key
 from stages.plumbing.cluster import core_count
-from stages.plumbing.environment import request_key
 from stages.report.plots import plot_spaces
 from stages.study.arms import ARMS, REFERENCES, RESULTS, load_arms
 from stages.study.claims import CHECKS, CLAIMS, decide

@@ -19,9 +19,10 @@ from PIL import Image
 
 from stages.formats.files import replacing
 from stages.formats.images import UnusableImageError, open_image
+from stages.formats.keys import request_key
 from stages.imagery.checks import deviation
 from stages.params.data import Images
-from stages.plumbing.environment import cache_folder, request_key
+from stages.plumbing.environment import cache_folder
 
 if TYPE_CHECKING:
     from diffusers import FluxPipeline

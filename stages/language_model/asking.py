@@ -15,6 +15,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
+from stages.formats.keys import request_key
 from stages.language.rules import Decomposition
 from stages.language_model.batches import ask_in_batches
 from stages.language_model.bill import Bill, answer_tokens, request_tokens
@@ -23,7 +24,7 @@ from stages.language_model.conversation import Step, load_prompt, next_step
 from stages.language_model.pace import Pace
 from stages.language_model.request_cache import RequestCache
 from stages.params.data import Decompose
-from stages.plumbing.environment import cache_folder, number, request_key
+from stages.plumbing.environment import cache_folder, number
 from stages.plumbing.progress import progress
 
 CONCURRENCY = 256

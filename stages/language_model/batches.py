@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from stages.formats.keys import request_key
 from stages.language_model.answers import FILTERED, NoAnswerError, object_in, refusal
 from stages.language_model.bill import Bill
 from stages.language_model.client import OPTIONAL, Client, NotFoundError, scrubbed
 from stages.language_model.conversation import Step
 from stages.language_model.request_cache import RequestCache
-from stages.plumbing.environment import number, request_key
+from stages.plumbing.environment import number
 from stages.plumbing.progress import progress
 
 MOST_REQUESTS = 50_000

@@ -14,13 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stages.formats.keys import request_key
 from stages.language.lexicon import function_class
 from stages.language.rules import Decomposition
 from stages.language.text import content_lemmas, text_problems, words
 from stages.language_model.answers import Parts, read_reply
 from stages.language_model.request_cache import Reply
 from stages.params.data import Decompose
-from stages.plumbing.environment import request_key
 
 PROMPTS = {"v1": "decomposition_prompt_v1.txt"}
 ANSWER_TOKENS = 200  # two phrases of seven words take about 40

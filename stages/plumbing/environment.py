@@ -1,24 +1,14 @@
-"""What environment variables say of folders and speed, and names in the cache: no params, they change no result."""
+"""What environment variables say of folders and speed: no params, they change no result."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 
 def cache_folder() -> Path:
     """`BIND_AN_AUDIO_CACHE`, else `.cache/` of the user's repository, also from DVC's temporary folders."""
     return Path(os.environ.get("BIND_AN_AUDIO_CACHE") or Path(os.environ.get("DVC_ROOT", "."), ".cache"))
-
-
-def request_key(request: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of a request's canonical JSON: equal requests have equal keys, whatever the order of theirs."""
-    text = json.dumps(request, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def number(name: str, default: float, may_be_zero: bool = False) -> float:
