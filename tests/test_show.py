@@ -33,7 +33,7 @@ def test_show_prints_a_system_a_line_and_where_to_look(tmp_path, monkeypatch, ca
         "| experiment_b | 0.400 | 1.250 |",
     ]
     assert any(f"sqlite:///{tmp_path}/mlflow.db" in line for line in lines)
-    assert "Model training" in lines[-1]
+    assert lines[-1].endswith("/#/experiments?workflowType=machine_learning")
 
 
 def test_show_works_from_a_folder_of_the_repository(tmp_path, monkeypatch, capsys):

@@ -10,7 +10,7 @@ from typing import Any
 
 from stages.formats.files import read_json
 from stages.tracking.machines import machine_sentence
-from stages.tracking.mlflow_store import repository_root, tracking_uri
+from stages.tracking.mlflow_store import page_of_experiments, repository_root
 from stages.tracking.revisions import workspace_machines
 
 EVALUATION = Path("metrics/evaluation.json")
@@ -43,9 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
     print(machine_sentence(workspace_machines()))
     missing = "" if (root / LISTENING_PAGE).exists() else " (not here yet: `dvc repro` writes it)"
     print(f"Listening page: {root / LISTENING_PAGE}{missing}")
-    store = tracking_uri(repository_root())
-    print(f"MLflow's store: {store}")
-    print(f"Look at it: mlflow ui --backend-store-uri {store}, and switch from GenAI to Model training at the top left")
+    print(f"MLflow: {page_of_experiments(repository_root())}")
 
 
 def verdict(comparison: Mapping[str, Any]) -> list[str]:

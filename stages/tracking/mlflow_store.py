@@ -30,6 +30,7 @@ ADDRESSES = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
+TRAINING_VIEW = "workflowType=machine_learning"
 VIEW = "columns"  # what an experiment's tag and a page's address call its choice of columns
 LOCK_SECONDS = 600.0  # making a database takes seconds, on a machine that trains several networks minutes
 
@@ -136,8 +137,17 @@ def page_of_runs(root: Path, experiment_id: str) -> str:
 
     Without the address's two settings MLflow opens in its view for language models, which has no runs.
     """
+    page = f"#/experiments/{experiment_id}/runs?{TRAINING_VIEW}&viewStateShareKey={VIEW}"
+    return _address(root, page)
+
+
+def page_of_experiments(root: Path) -> str:
+    """Where a browser shows the list of experiments, in MLflow's view for training models."""
+    return _address(root, f"#/experiments?{TRAINING_VIEW}")
+
+
+def _address(root: Path, page: str) -> str:
     uri = shown_uri(root)
-    page = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
     if uri.startswith("http"):
         return f"{uri.rstrip('/')}/{page}"
     return f"`mlflow ui --backend-store-uri {uri}`, then http://127.0.0.1:5000/{page}"
