@@ -154,7 +154,7 @@ def test_any_caption_has_two_sound_parts_or_a_reason_and_a_plain_file_name():
             assert tokenize([caption, "a"]).shape == (2, 77)
 
 
-def test_captions_and_labels_are_text_plain_markdown_and_leave_no_page(tmp_path):
+def test_captions_and_labels_are_text_in_markdown_and_leave_no_page(tmp_path):
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render
     told = [HARM, "[x](javascript:alert(1))", "![x](//evil)", "a | b", "`x`", "*x*", "&lt;script&gt;", "\\<script>"]
     for text in told:

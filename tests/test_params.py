@@ -267,3 +267,9 @@ def test_a_stage_ends_in_one_line_and_exit_code_1(changed):
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: params.yaml: train_b.epoch: unknown key")
+
+
+def test_a_number_of_thousands_of_digits_names_the_file(tmp_path):
+    (tmp_path / "params.yaml").write_text(f"seed: {'9' * 5000}\n")
+    with pytest.raises(ValueError, match=r"params\.yaml: not valid YAML"):
+        load_params(tmp_path / "params.yaml")

@@ -278,7 +278,7 @@ class Garbled(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize(
     "answer",
-    [(200, b"<html>"), (200, b"{}"), (200, b'{"experiment": 3}'), (404, b"<html>"), "dead", "not a db"],
+    [(200, b"<html>"), (200, b"{}"), (200, b'{"experiment": 3}'), (404, b"<html>"), (500, b"oops"), "dead", "not a db"],
 )
 def test_a_store_that_does_not_work_is_one_line(clone, monkeypatch, answer):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Garbled) as server:

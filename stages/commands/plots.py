@@ -53,7 +53,7 @@ def main(arguments: argparse.Namespace) -> None:
     write_text(template, page_template(f"DVC plots: {', '.join(names)}", notes))
     shown = [name for name in names if name != WORKSPACE]
     command = ["dvc", "plots", "diff", *shown, "--html-template", str(template.resolve()), "--out", str(arguments.out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["failed"]
         raise ValueError(f"dvc plots: {lines[-1].removeprefix('ERROR: ')}")

@@ -87,7 +87,7 @@ def _repro(targets: Sequence[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "dvc", "--cd", str(RESULTS.parent), "repro", "--single-item", *targets]
     # The arms' root is the project's, not that of the study's own repository.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "DVC_ROOT": str(repository_root())}
-    return subprocess.Popen(command, env=environment)  # noqa: S603
+    return subprocess.Popen(command, env=environment)  # noqa: S603 - our own module
 
 
 def read_study() -> Study:

@@ -185,9 +185,9 @@ def _from_hub(file: Published) -> None:
 def _from_url(file: Published, url: str) -> None:
     partial = file.path.with_name(f".{file.path.name}.partial")
     begun = partial.stat().st_size if partial.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={begun}-"} if begun else {})  # noqa: S310
+    request = urllib.request.Request(url, headers={"Range": f"bytes={begun}-"} if begun else {})  # noqa: S310 - addresses of the catalogue
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - addresses of the catalogue
             # A server that does not know ranges sends the whole from the start.
             resumed = answer.status == 206
             total = int(answer.headers.get("Content-Length", 0)) + (begun if resumed else 0)

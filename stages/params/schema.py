@@ -93,7 +93,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         raise ValueError(f"{path}: no such file; run from the repository's root") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not UTF-8; save it as such") from None
-    except (YAMLError, RecursionError) as error:
+    except (YAMLError, RecursionError, ValueError) as error:  # a number of thousands of digits
         mark = getattr(error, "problem_mark", None)
         line = f" in line {mark.line + 1}" if mark else ""
         raise ValueError(f"{path}: not valid YAML{line}; mend the syntax there") from None

@@ -48,7 +48,7 @@ def followed(stage: str) -> Iterator[None]:
             words = [sys.executable, "-m", "stages.tracking.follower", stage, str(path.resolve()), str(os.getpid())]
             # In a session of its own: what kills the stage must leave somebody to say so.
             out, errors = subprocess.DEVNULL, subprocess.PIPE
-            follower = subprocess.Popen(words, stdout=out, stderr=errors, start_new_session=True)  # noqa: S603
+            follower = subprocess.Popen(words, stdout=out, stderr=errors, start_new_session=True)  # noqa: S603 - our own module
         except OSError:
             path.unlink(missing_ok=True)  # else `tell` believes that somebody reads
     try:

@@ -38,7 +38,7 @@ def plain_markdown(text: object) -> str:
 
 def verbatim(name: str) -> Markup:
     """A style sheet or script of this folder, which enters a page as it is."""
-    return Markup((TEMPLATES / name).read_text(encoding="utf-8").strip())  # noqa: S704
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8").strip())  # noqa: S704 - a file of this folder
 
 
 def image_uri(image: Image.Image, kind: str, **options: Any) -> str:

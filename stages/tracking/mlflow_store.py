@@ -104,7 +104,7 @@ def _follow_move(root: Path) -> None:
         for (there,) in [row for row in found if row[0] != here]:
             for table, column in ADDRESSES:
                 base.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608 - names of ADDRESSES
                     (here, len(there) + 1, len(there), there),
                 )
             print(f"{database}: was made in {there}; its artifacts are looked for in {here} from now on")

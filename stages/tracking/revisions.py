@@ -198,8 +198,8 @@ def git(*arguments: str, given: str | None = None, folder: Path | None = None) -
     `given` is its standard input. Raises ValueError with git's complaint.
     """
     try:
-        done = subprocess.run(  # noqa: S603
-            ["git", *arguments],  # noqa: S607
+        done = subprocess.run(  # noqa: S603 - no shell
+            ["git", *arguments],  # noqa: S607 - git of the PATH
             cwd=folder or repository_root(),
             input=given,
             capture_output=True,
