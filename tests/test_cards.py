@@ -54,6 +54,11 @@ def test_the_hub_reads_as_results_what_the_run_measured(run):
     assert len(told) == len(found["experiment_a"]) + len(found["experiment_b"])
     assert f"| Experiment B | {found['experiment_b']['fad']:.2f} |" in card.text
     assert "`models/backbone` | trained" in card.text
+    accepted = Counter(row["split"] for row in read_jsonl("data/quality/accepted.jsonl"))
+    for split, count in accepted.items():
+        assert f"{count} {split}" in card.text
+    for heading in ("Intended use", "Training data", "Limits", "Licences"):
+        assert f"## {heading}" in card.text
     assert "It knows bell, dog, drum, train and nothing else" in card.text
     assert card.data.license == "apache-2.0"
 

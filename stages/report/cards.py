@@ -71,7 +71,7 @@ def model_card(params: Params) -> str:
         metrics=list(dict.fromkeys(result.metric_type for result in results)),
         eval_results=results,
     )
-    sections = params.model_dump()
+    sections, pairs = params.model_dump(), split_counts()[1]
     return page(
         "model_card.md",
         data=data.to_yaml(),
@@ -80,7 +80,8 @@ def model_card(params: Params) -> str:
         parts=[(name, f"models/{folder}", sections[folder]["source"]) for name, folder in COMPONENTS.items()],
         table=results_table(found),
         corpus=corpus,
-        clips=params.sample.clips_per_caption * (params.sample.captions or split_counts()[1]["test"]),
+        clips=params.sample.clips_per_caption * (params.sample.captions or pairs["test"]),
+        splits=", ".join(f"{count:,} {split}" for split, count in pairs.items()),
         guidance_scale=f"{params.sample.guidance_scale:g}",
         steps=params.sample.steps,
         verdict="The run can tell A from B."
