@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from stages.training.checkpoint import load_checkpoint
@@ -123,12 +124,13 @@ def test_a_checkpoint_that_was_cut_off_is_noticed_and_the_one_before_it_used(tmp
     assert same(resumed, whole)
 
 
-def test_where_no_checkpoint_is_whole_the_training_begins_anew(tmp_path, monkeypatch):
+@pytest.mark.parametrize("content", [b"cut", save({"network/x": torch.zeros(1)})])
+def test_where_no_checkpoint_is_whole_the_training_begins_anew(tmp_path, monkeypatch, content):
     monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
     with pytest.raises(KilledError):
         run(tmp_path / "killed", killed_at=37)
     for checkpoint in (tmp_path / "killed").iterdir():
-        checkpoint.write_bytes(b"cut")
+        checkpoint.write_bytes(content)
     assert same(run(tmp_path / "killed"), run(tmp_path / "whole"))
 
 
