@@ -79,7 +79,9 @@ class Generator:
         from stages.experiments.experiment_a import load_experiment_a
         from stages.experiments.experiment_b import load_experiment_b
         from stages.synthesis.codec import load_codec
+        from stages.synthesis.replay import Replayed
         from stages.synthesis.unet import load_denoiser
+        from stages.towers import imagebind as ib
         from stages.towers.store import load_clap, load_imagebind
 
         where = device()
@@ -92,12 +94,18 @@ class Generator:
         self._contexts: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
         self._denoisers: dict[str, Denoiser] = {}
         if "a" in self.experiments:
-            trained = load_experiment_a(models / "experiment_a", models / "backbone")
-            self._contexts["a"], self._denoisers["a"] = trained.context, trained.denoiser.to(where)
+            trained = load_experiment_a(models / "experiment_a", models / "backbone").to(where)
+            self._contexts["a"], self._denoisers["a"] = trained.context, trained.denoiser
         if "b" in self.experiments:
-            self._contexts["b"] = load_experiment_b(models / "experiment_b").context
+            self._contexts["b"] = load_experiment_b(models / "experiment_b").to(where).context
         if {"b", "reference"} & set(self.experiments):
             self._denoisers["b"] = self._denoisers["reference"] = load_denoiser(models / "backbone").eval().to(where)
+        # What is recorded is of one shape, so a card reads texts at full length.
+        self._text_length = ib.TEXT_LENGTH if where.startswith("cuda") else None
+        if where.startswith("cuda"):
+            towers = self._imagebind.get_submodule("modality_trunks").children()
+            for network in (*towers, *set(self._denoisers.values()), self._codec.vae.decoder, self._codec.vocoder):
+                network.forward = Replayed(network.forward, where)
 
     @cached_property
     def weights(self) -> dict[str, str]:
@@ -171,9 +179,9 @@ class Generator:
             # As `embed` gave it to ImageBind in training: captions as they stand, text parts processed.
             as_it_stands = self.run.params.embed.text == "caption"
             tokens = ib.tokenize([request.text if as_it_stands else process_text(request.text)])
-            text = ib.embed_texts(self._imagebind, tokens).cpu()
+            text = ib.embed_texts(self._imagebind, tokens, self._text_length)
         if request.pixels is not None:
-            image = ib.embed_images(self._imagebind, request.pixels[None]).cpu()
+            image = ib.embed_images(self._imagebind, request.pixels[None])
         given = text if text is not None else image
         assert given is not None
         missing = torch.zeros_like(given)

@@ -24,6 +24,7 @@ from stages.towers.packages import import_without_init
 
 DISTRIBUTION = "imagebind-unofficial"
 IMAGE_SIZE = 224
+TEXT_LENGTH = 77
 IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 AUDIO_MEAN, AUDIO_DEVIATION = -4.268, 9.138
@@ -108,7 +109,7 @@ def _tokenizer() -> Any:
 def tokenize(texts: Sequence[str]) -> Tensor:
     """CLIP's byte-pair tokens `[B, 77]` of the texts, as ImageBind reads them."""
     tokenizer = _tokenizer()
-    return torch.stack([tokenizer(text) for text in texts]) if texts else torch.zeros(0, 77, dtype=torch.long)
+    return torch.stack([tokenizer(text) for text in texts]) if texts else torch.zeros(0, TEXT_LENGTH, dtype=torch.long)
 
 
 def read_image(path: str | Path) -> Tensor:
@@ -190,13 +191,14 @@ def _device(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def embed_texts(model: nn.Module, tokens: Tensor) -> Tensor:
+def embed_texts(model: nn.Module, tokens: Tensor, length: int | None = None) -> Tensor:
     """Tokens `[B, 77]` to embeddings `[B, D]` of length 1.
 
-    The tower is causal and reads the state at a text's end: what comes after the longest text of the batch is left out.
+    The tower is causal and reads the state at a text's end: what comes after `length` tokens, left out those of the
+    batch's longest text, is not computed.
     """
     ends = tokens.argmax(dim=1).to(_device(model))
-    length = int(ends.max()) + 1
+    length = length or int(ends.max()) + 1
     entrance: Any = model.get_submodule("modality_preprocessors.text")
     hidden = entrance.token_embedding(tokens[:, :length].to(ends.device)) + entrance.pos_embed[:, :length]
     hidden = model.get_submodule("modality_trunks.text")(tokens=hidden, attn_mask=entrance.mask[:length, :length])
