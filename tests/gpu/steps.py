@@ -173,9 +173,9 @@ def trained_a(number: int, data: Embeddings, valid: Embeddings, work: Path) -> T
     reference_losses(network.denoiser, valid)
     trained, _ = train_stage(number, network, data, valid, recipe_a(), work)
     network.eval()
-    mismatch_around(
-        network.fusion(valid.text, valid.image), network.context(valid.text, valid.image), valid.clap_tokens
-    )
+    with torch.no_grad():
+        fused, context = network.fusion(valid.text, valid.image), network.context(valid.text, valid.image)
+        mismatch_around(fused, context, valid.clap_tokens)
     return trained
 
 
