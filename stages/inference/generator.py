@@ -78,8 +78,8 @@ class Generator:
     def _load(self, models: Path) -> None:
         from stages.experiments.experiment_a import load_experiment_a
         from stages.experiments.experiment_b import load_experiment_b
+        from stages.inference.replay import Replayed
         from stages.synthesis.codec import load_codec
-        from stages.synthesis.replay import Replayed
         from stages.synthesis.unet import load_denoiser
         from stages.towers import imagebind as ib
         from stages.towers.store import load_clap, load_imagebind
