@@ -227,6 +227,38 @@ def test_videos_and_ten_clips_without_splits_are_told_what_to_do(here):
     assert "`ffmpeg -i clip-5.mp4 -vn clip-5.wav`" in rejected["detail"]
 
 
+def test_a_corpus_of_videos_is_told_at_the_first_stage_how_to_take_them_apart(here):
+    rows = [{key: value for key, value in row.items() if key != "image"} for row in ten_clips()]
+    lay_out_corpus(here / "data/raw/mine", rows)
+    for row in rows:
+        sound = here / "data/raw/mine" / row["file_name"]
+        row["file_name"] = sound.rename(sound.with_suffix(".mp4")).name
+        sound.with_suffix(".mp4").write_bytes(b"no sound that soundfile knows")
+    write_table(here / "data/raw/mine", rows)
+    params_for(here)
+    with pytest.raises(ValueError, match=r"10 unreadable.*\(clip-0.mp4: .*`ffmpeg -i clip-0.mp4 -vn clip-0.wav`\)"):
+        prepare.main()
+
+
+def test_frames_of_a_few_videos_are_pictures_like_others(here):
+    """Two sounds of a video show the same one; they name the video as their recording."""
+    rows = ten_clips()
+    mine = here / "data/raw/mine"
+    lay_out_corpus(mine, rows)
+    (mine / "frames").mkdir()
+    for number, row in enumerate(rows):
+        photograph, video = row["image"], row["split"]
+        row |= {"recording": f"{video}.mp4", "image": f"frames/{video}_{number // 2:04d}.jpg"}
+        (mine / photograph).replace(mine / row["image"])
+    write_table(mine, rows)
+    params_for(here, images={"backend": "corpus"})
+    until_quality()
+    accepted = read_jsonl("data/quality/accepted.jsonl")
+    assert len({row["image"] for row in rows}) < len(accepted) == 10
+    for row, given in zip(accepted, rows, strict=True):
+        assert Path(row["image"]).read_bytes() == (mine / given["image"]).read_bytes()
+
+
 def test_captions_of_another_language_are_named_as_such(here, capsys):
     english, german = ten_clips()[:5], without_parts(ten_clips()[5:])
     rows = english + [row | {"caption": "Ein Hund bellt laut in der Nacht"} for row in german]
@@ -238,6 +270,9 @@ def test_captions_of_another_language_are_named_as_such(here, capsys):
     )
     decompose.main()
     assert '5 not_english, such as "Ein Hund bellt laut in der Nacht": translate it' in capsys.readouterr().out
+    images.main()
+    with pytest.raises(ValueError, match=r"50\.0% of 10 pairs .*not_english 5.*translate it"):
+        quality.main()
     write_table(here / "data/raw/mine", [row | {"caption": "A dog barks"} for row in rows])
     prepare.main()
     assert "English" not in capsys.readouterr().out

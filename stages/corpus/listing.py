@@ -76,7 +76,7 @@ def check_splits(prepare: Prepare, splits: Iterable[str], rejected: list[Rejecte
     counts = Counter(splits)
     if any(counts[split] < needed for split, needed in NEEDED.items()):
         found, needed = (", ".join(f"{number[split]} {split}" for split in NEEDED) for number in (counts, NEEDED))
-        reasons = ", ".join(f"{count} {reason}" for reason, count in counted(rejected)) or "none rejected"
+        reasons, example = told(rejected)
         remedy = "raise prepare.clips, prepare.valid_share or prepare.test_share"
         if prepare.corpus != "soundworld":
             remedy = (
@@ -84,13 +84,24 @@ def check_splits(prepare: Prepare, splits: Iterable[str], rejected: list[Rejecte
                 "are drawn, prepare.valid_share and prepare.test_share; few clips want their split in a column `split`"
             )
         raise ValueError(
-            f"prepare.corpus={prepare.corpus}: {found} clips ({reasons}), where later stages need {needed}; {remedy}"
+            f"prepare.corpus={prepare.corpus}: {found} clips ({reasons}), where later stages need {needed}; "
+            f"{remedy}{example}"
         )
 
 
 def counted(rejected: list[Rejected]) -> list[tuple[str, int]]:
     """How often each reason occurs, sorted by reason."""
     return sorted(Counter(row["reason"] for row in rejected).items())
+
+
+def told(rejected: list[Rejected]) -> tuple[str, str]:
+    """The counts by reason in words, and what is said of the first file of the commonest reason."""
+    if not rejected:
+        return "none rejected", ""
+    counts = counted(rejected)
+    first = max(rejected, key=lambda row: dict(counts)[row["reason"]])
+    example = printable(f"{first['file'][:200]}: {first['detail'][:200]}")
+    return ", ".join(f"{count} {reason}" for reason, count in counts), f" ({example})"
 
 
 def drawn_split(recording: str, prepare: Prepare) -> str:

@@ -19,7 +19,6 @@ from stages.corpus.listing import (
     Clip,
     Rejected,
     audio_by_name,
-    counted,
     csv_rows,
     distinct,
     drawn_split,
@@ -29,6 +28,7 @@ from stages.corpus.listing import (
     reject,
     slug,
     text_of,
+    told,
 )
 from stages.corpus.published import audiocaps, clotho, wavcaps
 from stages.corpus.signals import generator
@@ -62,10 +62,10 @@ def read_corpus(prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     readers = {"esc10": _esc10, "esc50": _esc50, "audiocaps": audiocaps, "clotho": clotho, "wavcaps": wavcaps}
     clips, rejected = readers.get(prepare.corpus, _audiofolder)(folder, prepare)
     if not clips:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in counted(rejected)) or "none rejected"
+        reasons, example = told(rejected)
         raise ValueError(
             f"prepare.folder={prepare.folder} holds no usable {prepare.corpus} clip ({reasons}); check prepare.corpus "
-            "and the folder's layout"
+            f"and the folder's layout{example}"
         )
     return _limited(sorted(clips, key=lambda clip: clip.id), prepare), rejected
 
