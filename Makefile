@@ -10,16 +10,38 @@ SHELL := /bin/bash
 # DVC runs `python -m stages.<stage>`: it must find this environment's python, activated or not.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: repro study demo check test lint install
+.PHONY: repro lane_towers lane_codec lane_a lane_b study demo check test lint install
 .DEFAULT_GOAL := repro
 
+# Two stages that do not wait for each other, each on half of the cores, do more work than one after the other on all:
+# small networks leave a thread idle. On one card they would share its memory: `make repro LANES=1` there, or `dvc repro`.
+# A lane that fails leaves its stage to the next `dvc repro`, which tries it again and shows its error last.
+HALF = OMP_NUM_THREADS=$$((($$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1) / 2)) dvc --wait-for-lock repro --single-item
+BOTH = -$(MAKE) --no-print-directory --jobs 2
+
 repro: $(VENV)/running
+ifneq ($(LANES),1)
+	dvc repro quality
+	$(BOTH) lane_towers lane_codec
+	dvc repro backbone embed
+	$(BOTH) lane_a lane_b
+endif
 	dvc repro
 	bind-an-audio sync
 	bind-an-audio show
 ifneq ($(filter-out 0,$(PUSH)),)
 	dvc push
 endif
+
+# Through cat: two progress bars cannot share a line of a terminal; without one each writes its own lines.
+lane_towers:
+	-$(HALF) encoders judges 2>&1 | cat
+lane_codec:
+	-$(HALF) codec 2>&1 | cat
+lane_a:
+	-$(HALF) train_a sample_a 2>&1 | cat
+lane_b:
+	-$(HALF) train_b sample_references sample_b 2>&1 | cat
 
 # The study of A against B: `make study SEEDS="1 2" ARMS="a-mean b-mean"`; all arms and seeds where they are left out.
 study: repro
