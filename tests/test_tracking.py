@@ -265,7 +265,11 @@ def test_sentences_name_machines_and_where_they_differ():
     one = {"quality": "Abacus", "codec": "Abacus, AVX2, 2 threads", "train_b": UNKNOWN}
     assert machine_sentence(one) == "Made on Abacus, AVX2, 2 threads. Not known: train_b."
     two = {"quality": "Abacus", "codec": "Babbage, AVX2, 2 threads"}
-    assert machine_sentence(two).startswith("Made on 2 machines, whose last digits may differ: Abacus (quality); ")
+    assert machine_sentence(two).startswith("Made on 2 machines, so last digits may differ: Abacus (quality); ")
+    lanes = {"codec": "Abacus, AVX2, 1 thread", "embed": "Abacus, AVX2, 2 threads"}
+    assert machine_sentence(lanes).startswith("Made on one machine with different numbers of threads, so last digits ")
+    assert "were made with other numbers of threads" in comparison_sentence(("HEAD", "lanes"), (one, lanes))
+    assert "were made on two machines" in comparison_sentence(("HEAD", "longer"), (one, two))
     assert machine_sentence({}) == "On which machine this was made is not known."
     assert "no stage is known" in comparison_sentence(("HEAD", "longer"), (one, one))
     assert "codec: Abacus, AVX2, 2 threads / Babbage" in comparison_sentence(("HEAD", "longer"), (one, two))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,7 +115,9 @@ def machine_sentence(machines: Mapping[str, str]) -> str:
     if len(names) == 1:
         return f"Made on {names[0]}.{rest}"
     by_machine = (f"{name} ({', '.join(stage for stage in machines if machines[stage] == name)})" for name in names)
-    return f"Made on {len(names)} machines, whose last digits may differ: {'; '.join(by_machine)}.{rest}"
+    count = len({without_threads(name) for name in names})
+    by_what = f"on {count} machines" if count > 1 else "on one machine with different numbers of threads"
+    return f"Made {by_what}, so last digits may differ: {'; '.join(by_machine)}.{rest}"
 
 
 def comparison_sentence(labels: tuple[str, str], machines: tuple[Mapping[str, str], Mapping[str, str]]) -> str:
@@ -123,4 +126,11 @@ def comparison_sentence(labels: tuple[str, str], machines: tuple[Mapping[str, st
     if not stages:
         return f"{labels[0]} and {labels[1]}: no stage is known to have run on two machines."
     listed = "; ".join(f"{stage}: {machines[0][stage]} / {machines[1][stage]}" for stage in stages)
-    return f"{labels[0]} and {labels[1]} were made on two machines, so last digits may differ: {listed}."
+    alike = all(without_threads(machines[0][stage]) == without_threads(machines[1][stage]) for stage in stages)
+    by_what = "with other numbers of threads" if alike else "on two machines"
+    return f"{labels[0]} and {labels[1]} were made {by_what}, so last digits may differ: {listed}."
+
+
+def without_threads(machine: str) -> str:
+    """The machine in words, its number of threads left out."""
+    return re.sub(r", \d+ threads?\b", "", machine)

@@ -29,6 +29,7 @@ from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import read_json
 from stages.full_size.stand_ins import write_what_conditions
 from stages.inference.generator import Generator
+from stages.inference.replay import Replayed
 from stages.inference.run import FAST, Request, Run
 from stages.params.experiments import Memory, TrainA, TrainB
 from stages.params.schema import load_params
@@ -245,12 +246,30 @@ def generate(seconds: float, settings: Numbers) -> Numbers:
 
 
 def generated_here(request: Request) -> tuple[Numbers, Tensor, Tensor]:
-    """Make the clip on the device five times, and once without TF32. Raises ValueError where two times differ."""
+    """Make the clip on the device five times, once with nothing recorded, and once without TF32.
+
+    Raises ValueError where two of the first six differ.
+    """
     generator = Generator(".", "b")
     as_run, found = measured(lambda: generator.make(request).waveform, 5)
     if not torch.equal(as_run, generator.make(request).waveform):
         raise ValueError("equal arguments gave other samples")
+    found["networks_recorded"] = unrecorded(generator)
+    if not torch.equal(as_run, generator.make(request).waveform):
+        raise ValueError("passes that were recorded and replayed gave other samples than plain ones")
     # What was recorded on a card stays as it was recorded: new networks.
     generator = Generator(".", "b")
     with without_tf32():
         return found, as_run, generator.make(request).waveform
+
+
+def unrecorded(generator: Generator) -> int:
+    """Let every network that replays a recording run as it is written again; how many did."""
+    codec = generator._codec
+    networks = (generator._imagebind, *set(generator._denoisers.values()), codec.vae, codec.vocoder)
+    replaying = [
+        part for network in networks for part in network.modules() if isinstance(vars(part).get("forward"), Replayed)
+    ]
+    for part in replaying:
+        del part.forward
+    return len(replaying)
