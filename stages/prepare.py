@@ -24,7 +24,7 @@ from stages.corpus.signals import Waveform, generator
 from stages.corpus.soundworld import make
 from stages.corpus.soundworld_plan import Planned, plan
 from stages.formats.audio import SAMPLE_RATE
-from stages.formats.files import replacing_folder, write_jsonl
+from stages.formats.files import printable, replacing_folder, write_jsonl
 from stages.formats.shards import write_shard
 from stages.language.text import EXAMPLES, REMEDIES, is_english
 from stages.params.data import Prepare
@@ -35,6 +35,7 @@ from stages.plumbing.running import run
 from stages.tracking.stage_runs import log_stage
 
 CORPUS = Path("data/corpus")
+MOST_NAMED = 12  # labels
 
 
 def main() -> None:
@@ -61,6 +62,13 @@ def main() -> None:
     if foreign:
         named = ", ".join(f'"{caption}"' for caption in dict.fromkeys(foreign[:EXAMPLES]))
         print(f"{CORPUS}: {len(foreign)} captions are not English, such as {named}: {REMEDIES['not_english']}")
+    learned = {source for row in rows if row["split"] in ("train", FOUNDATION) for source in row["sources"]}
+    unlearned = sorted({source for row in rows if row["split"] == "test" for source in row["sources"]} - learned)
+    if unlearned:
+        print(
+            f"{CORPUS}: no training clip has these labels of test clips, which source accuracy leaves out: "
+            f"{printable(', '.join(unlearned[:MOST_NAMED]))}"
+        )
     counts = {f"{split}_clips": splits[split] for split in (*SPLITS, FOUNDATION)}
     log_stage("prepare", prepare, counts | {f"rejected_{reason}": count for reason, count in counted(rejected)})
 

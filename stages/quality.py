@@ -74,6 +74,10 @@ def main() -> None:
             raise ValueError(
                 f"{error}; all rejected pairs with their reasons: {path.parent / 'rejected.jsonl'}"
             ) from None
+    print(f"{OUTPUT}: {counts['accepted']} of {counts['pairs']} pairs accepted")
+    for reason, count in reasons_counted.most_common():
+        remedy = f": {REMEDIES[reason]}" if reason in REMEDIES else ""
+        print(f"{OUTPUT}/rejected.jsonl: {count} {reason}{remedy}")
     metrics: dict[str, float] = {
         "pairs": counts["pairs"],
         "accepted": counts["accepted"],

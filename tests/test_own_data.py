@@ -126,12 +126,26 @@ def test_pictures_and_parts_arrive_as_they_were_brought(here, shard_size):
     assert ("tar" in accepted[0]["image"]) == bool(shard_size)
 
 
+def test_labels_that_only_test_clips_have_are_named(here, capsys):
+    rows = [row | {"label": "dog" if number else "heron"} for number, row in enumerate(ten_clips())]
+    lay_out_corpus(here / "data/raw/mine", rows)
+    params_for(here)
+    prepare.main()
+    assert "labels of test clips, which source accuracy leaves out: heron\n" in capsys.readouterr().out
+    write_table(here / "data/raw/mine", [row | {"label": "dog"} for row in rows])
+    prepare.main()
+    assert "leaves out" not in capsys.readouterr().out
+
+
 def test_parts_that_are_brought_are_checked_like_others(here, capsys):
     rows = ten_clips()
     rows[5] |= {"visual_part": "a heron", "text_part": "a heron calls hoarsely"}
     lay_out_corpus(here / "data/raw/mine", rows)
     params_for(here, images={"backend": "corpus"})
     until_quality()
+    printed = capsys.readouterr().out
+    assert "data/quality: 9 of 10 pairs accepted\n" in printed
+    assert "data/quality/rejected.jsonl: 1 visual_part_too_short: say more of what is seen" in printed
     (rejected,) = read_jsonl("data/quality/rejected.jsonl")
     assert (rejected["id"], rejected["reasons"]) == ("clip-5", ["visual_part_too_short", "shared_words"])
     assert "say more of what is seen" in rejected["remedies"][0]
