@@ -32,6 +32,7 @@ from stages.synthesis.mel import mel_spectrogram
 from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic, derive_seed
+from stages.training.in_turn import train_first
 from stages.training.loop import Row, Trained, train_by_schedule
 from stages.training.stored import PIECE, stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
@@ -104,7 +105,7 @@ def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: TrainedCodec, 
         ]
         return {"validation_mel_error": float(sum(errors) / valid_mels.numel())}
 
-    return train_by_schedule(
+    return train_first(
         vae, loss, schedule, name="vae", seed=params.seed, work=work, epochs=8, validate=validate, ema_decay=0.98
     )
 

@@ -45,6 +45,7 @@ from stages.towers.store import (
 )
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
+from stages.training.in_turn import train_first
 from stages.training.loop import Trained, train_by_schedule
 from stages.training.stored import stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
@@ -124,7 +125,7 @@ def train_imagebind(rows: list[Row], params: TrainedEncoders, work: Path) -> Tra
         batch = with_hard_partners(anchors, partners, update // 2)
         return (audio_loss if update % 2 else image_loss)(batch, ib.logit_scale(model))
 
-    trained = train_by_schedule(model, loss, schedule, name="imagebind", seed=params.seed, work=work)
+    trained = train_first(model, loss, schedule, name="imagebind", seed=params.seed, work=work)
     # What is kept has all words; those that training never saw stay as they began.
     trained.last[WORD_TABLE] = table.index_copy(0, words, trained.last[WORD_TABLE])
     return trained
