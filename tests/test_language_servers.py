@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import closing
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -135,6 +137,22 @@ def test_a_long_wait_is_told_with_its_end(tmp_path, start_server):
         process.kill()
         process.wait()
     assert "429 (too many requests); next try at 20" in line
+
+
+def test_a_long_wait_is_told_also_after_the_clock_was_put_back(monkeypatch, capsys):
+    class Yesterday(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) - timedelta(days=1)
+
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    later = time.monotonic() + 300
+    asker = client.Client("a-model")
+    asker._tell_pause(60.0, "first")
+    monkeypatch.setattr(client, "datetime", Yesterday)
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    asker._tell_pause(60.0, "second")
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["first;", "second;"]
 
 
 def test_a_wait_of_more_than_a_day_ends_the_run(tmp_path, start_server):

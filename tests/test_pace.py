@@ -234,5 +234,7 @@ def test_what_a_refusal_asks_to_wait():
     assert retry_after({"retry-after-ms": "250", "retry-after": "1"}) == 0.25
     assert retry_after({"retry-after": "3"}) == 3.0
     assert retry_after({"retry-after": formatdate(0, usegmt=True)}) == 0.0
+    # By the server's clock, whatever this machine's says.
+    assert retry_after({"retry-after": formatdate(130, usegmt=True), "date": formatdate(100, usegmt=True)}) == 30.0
     assert retry_after({"retry-after": "soon"}) is None
     assert retry_after({}) is None

@@ -4,6 +4,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,16 @@ def test_stages_meet_under_one_parent_unless_experiment_or_params_differ(folder,
     (folder / "params.yaml").write_text(re.sub(r"(?m)^  epochs: .*$", "  epochs: 13", text))
     log()
     assert len(runs(folder, "pipeline")[1]) == 3
+
+
+def test_the_newest_result_counts_also_after_the_clock_was_put_back(folder, monkeypatch):
+    log(0.5)
+    yesterday = time.time() - 86_400
+    monkeypatch.setattr(time, "time", lambda: yesterday)
+    for loss in (0.4, 0.3):
+        log(loss)
+        _, (parent,) = runs(folder, "pipeline")
+        assert parent.data.metrics["train_b.loss"] == loss
 
 
 def test_a_run_whose_process_went_without_a_word_is_marked_by_the_next_stage(folder):

@@ -12,6 +12,7 @@ import os
 import random
 import re
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -59,7 +60,7 @@ class Client:
         self._model, self._pace = model, pace or Pace(None, None, 1)
         self._stopped = stopped or asyncio.Event()
         self.refused: set[str] = set()
-        self._told = datetime.now()
+        self._told = 0.0  # until when (`time.monotonic`) the pauses are known that were told
 
     async def complete(self, request: dict[str, Any], tokens: float) -> str:
         """Return the raw text of a chat request's answer; `tokens` is what it may take, both ways. Raises as `send`."""
@@ -155,9 +156,9 @@ class Client:
         )
 
     def _tell_pause(self, pause: float, problem: str) -> None:
-        until = datetime.now() + timedelta(seconds=pause)
+        until = time.monotonic() + pause
         if pause > TOLD_SECONDS and until > self._told:
-            self._told = until + timedelta(seconds=TOLD_SECONDS)
+            self._told = until + TOLD_SECONDS
             _tell(f"{problem}; next try at {_clock(pause)}")
 
 

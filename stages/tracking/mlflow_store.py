@@ -168,11 +168,15 @@ def log_in_batches(
     params: Mapping[str, str],
     metrics: Iterable[tuple[str, float, int]],
     tags: Mapping[str, str],
+    earliest: int = 0,
 ) -> None:
-    """Log params, metrics `(key, value, step)` and tags in as few calls as MLflow's limits allow."""
+    """Log params, metrics `(key, value, step)` and tags in as few calls as MLflow's limits allow.
+
+    Metrics are dated now, or `earliest` (Unix time in ms) where that is later.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
-    now = int(time.time() * 1000)
+    now = max(int(time.time() * 1000), earliest)
     param_rows = [Param(key, value) for key, value in params.items()]
     metric_rows = [Metric(key, value, now, step) for key, value, step in metrics]
     tag_rows = [RunTag(key, value) for key, value in tags.items()]

@@ -158,7 +158,10 @@ class StageRun:
         log_in_batches(client, self.run_id, params, [], tags)
         log_datasets(client, self.run_id, dependencies)
         results = [(f"{self.stage}.{key}", value, 0) for key, value, _ in points if "/" not in key]
-        log_in_batches(client, self.parent_id, {}, results, {"machine": machine})
+        # The parent shows the value with the latest date: also where the clock was put back, that is to be the newest.
+        earlier = client.get_metric_history(self.parent_id, results[0][0]) if results else []
+        earliest = 1 + max((point.timestamp for point in earlier), default=0)
+        log_in_batches(client, self.parent_id, {}, results, {"machine": machine}, earliest)
         if outputs:
             client.log_dict(self.run_id, {"dependencies": dependencies, "outputs": outputs}, "dvc.json")
 
