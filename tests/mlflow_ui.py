@@ -12,9 +12,9 @@ from tests.serving import free_port, serving
 
 @contextmanager
 def mlflow_ui(folder: Path) -> Iterator[str]:
-    """Serve the store of `folder` and yield the address; the server ends with the block."""
+    """Serve the store of `folder` as the docs do and yield the address; the server ends with the block."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--port", str(port), "--workers", "1"]
     with serving(command, f"{url}/health", folder / ".cache" / "ui.log"):
         yield url

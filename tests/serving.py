@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 START_SECONDS = 300.0
 
 
@@ -34,11 +36,19 @@ def serving(command: Sequence[str], url: str, log: Path) -> Iterator[subprocess.
             assert server.poll() is None, log.read_text()[-2000:]
             assert time.monotonic() < end, "the server does not answer"
             time.sleep(0.1)
+        assert listening(server.pid) == {"127.0.0.1"}
         yield server
     finally:
         if server.poll() is None:
             os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+
+
+def listening(process: int) -> set[str]:
+    """The addresses at which a process and those that it started take connections from other processes."""
+    parent = psutil.Process(process)
+    found = [one for child in (parent, *parent.children(recursive=True)) for one in child.net_connections("inet")]
+    return {one.laddr.ip for one in found if one.status == psutil.CONN_LISTEN}
 
 
 def answers(url: str) -> bool:

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -108,13 +110,43 @@ def test_a_stage_that_fails_leaves_a_run_that_says_why(folder):
     assert failed.data.tags["mlflow.note.content"] == "failed: params.yaml: train_b.epochs: mend it"
 
 
-def test_a_server_that_hangs_stops_no_stage_and_costs_one_line(folder):
-    with socket.create_server(("127.0.0.1", 0)) as server:  # takes connections, and never says a word
-        address = f"http://127.0.0.1:{server.getsockname()[1]}"
-        process = start(folder, rows=rows(1, 3), MLFLOW_TRACKING_URI=address, MLFLOW_HTTP_REQUEST_TIMEOUT="1")
+@contextmanager
+def broken_server(hangs):
+    """A server that answers 500, or takes requests and never says a word; its address and the requests it got."""
+    asked, over = [], threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.path)
+            if hangs:
+                over.wait()
+            self.send_error(500)
+
+        do_GET = do_POST  # noqa: N815 - http.server's name
+
+        def log_message(self, *words):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        over.set()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["hangs", "answers 500", "refuses"])
+def test_a_server_that_fails_neither_stops_nor_holds_up_a_stage_and_costs_one_line(folder, kind):
+    with broken_server(hangs=kind == "hangs") as (address, asked):
+        address = "http://127.0.0.1:9" if kind == "refuses" else address
+        process = start(
+            folder, rows=rows(1, 3), waits=True, MLFLOW_TRACKING_URI=address, MLFLOW_HTTP_REQUEST_TIMEOUT="1"
+        )
+        wait_until(lambda: asked or kind == "refuses")
+        (folder / "go").touch()
+        # No answer has come by now, and none is needed: the output is there.
+        wait_until((folder / "weights").exists)
         (line,) = process.communicate()[1].splitlines()
     assert process.returncode == 0
-    assert (folder / "weights").exists()
     assert line.startswith("warning: train_b is done, but MLflow did not take its run: ")
     assert "MLFLOW_TRACKING_URI" in line
 

@@ -54,6 +54,25 @@ def test_a_command_of_dvcs_is_understood(words):
         parse_args(shlex.split(words))
 
 
+@pytest.mark.parametrize("words", [*given("mlflow")])
+def test_a_command_of_mlflows_listens_on_loopback_alone(words):
+    from mlflow.cli import cli
+
+    name, *rest = shlex.split(words)
+    command = cli.get_command(None, name)
+    assert command.make_context(name, rest).params["host"] == "127.0.0.1"
+
+
+def test_no_command_of_the_docs_or_the_code_lets_other_machines_in_but_rays_which_wants_a_token():
+    others = [ROOT / "SECURITY.md", ROOT / "Makefile", *(ROOT / ".ci").iterdir()]
+    for path in [*PAGES, *others, *(ROOT / "stages").rglob("*.py"), *(ROOT / "bind_an_audio").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"0\.0\.0\.0|\[::\]|--host|--bind|--listen|http\.server|share=True", text), path
+        assert set(re.findall(r"mlflow (?:ui|server) (--[\w-]+)", text)) <= {"--backend-store-uri"}, path
+        heads = [block for block in re.findall(r"(?ms)^```bash\n(.*?)^```", text) if "ray start --head" in block]
+        assert all("RAY_AUTH_TOKEN=" in block for block in heads), path
+
+
 def test_a_goal_of_make_a_module_and_a_test_are_there():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     goals = {word for one in given("make") for word in one.values[0].split() if re.fullmatch(r"[a-z]+", word)}

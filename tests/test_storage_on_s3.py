@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import subprocess
+import sys
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.shell import sh
+from stages.tracking.dependencies import content_md5
+from tests.scratch_clone import ROOT
+from tests.serving import free_port
+from tests.shell import sh, wait_until
 
 pytestmark = pytest.mark.slow
 SECRET = "planted-secret-0123456789"
@@ -84,6 +91,38 @@ def test_a_bucket_gives_a_fresh_clone_what_was_pushed(repository):
     sh(folder, "cp", ".dvc/config.local", "../probe/.dvc/")
     sh(probe, "dvc", "pull", "--remote", "store", "quality")
     assert (probe / "quality").read_text() == "accepted\n"
+
+
+def test_a_remote_that_vanishes_during_a_push_is_told_and_the_next_push_completes(repository, server):
+    port, behind = free_port(), urlsplit(server[0]).port
+
+    def relay(most):
+        process = subprocess.Popen([sys.executable, "-m", "tests.relay", str(port), str(behind), str(most)], cwd=ROOT)
+        wait_until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        return process
+
+    folder = repository("s3://shelf/vanishing", endpointurl=f"http://127.0.0.1:{port}")
+    (folder / "many").mkdir()
+    for number in range(12):
+        (folder / "many" / str(number)).write_bytes(os.urandom(100_000))
+    sh(folder, "dvc", "add", "--quiet", "many")
+    before = (folder / "many.dvc").read_text()
+    process = relay(600_000)
+    once = os.environ | {"AWS_MAX_ATTEMPTS": "1"}
+    done = subprocess.run(["dvc", "push", "many"], cwd=folder, capture_output=True, text=True, env=once)
+    assert process.wait() == 0
+    assert done.returncode != 0
+    assert "ERROR: failed to push data to the cloud" in done.stderr
+    process = relay(0)
+    try:
+        sh(folder, "dvc", "push", "many")
+        shutil.rmtree(folder / "many")
+        shutil.rmtree(folder / ".dvc/cache")
+        sh(folder, "dvc", "pull", "many")
+    finally:
+        process.kill()
+        process.wait()
+    assert content_md5(folder / "many") in before
 
 
 @pytest.mark.parametrize(
