@@ -1,7 +1,9 @@
 """`bind-an-audio plots` and the templates of `.dvc/plots`, as a browser without a network shows them."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +57,13 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_page_draws_all_tables_names_the_machines_and_asks_nothing_of_the_network(repository, capsys):
-    main(["plots", "HEAD~1", "HEAD", "--out", "page"])
-    assert "evaluate: Abacus / Babbage" in capsys.readouterr().out
+def test_the_page_draws_all_tables_names_the_machines_and_asks_nothing_of_the_network(repository):
+    """Made by `.venv/bin/bind-an-audio`, the environment not activated."""
+    entry = [sys.executable, "-c", "from stages.commands.main import entry; entry()"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": os.defpath}
+    command = [*entry, "plots", "HEAD~1", "HEAD", "--out", "page"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "evaluate: Abacus / Babbage" in done.stdout
     with chromium() as browser:
         page = browser.new_page()
         asked: list[str] = []

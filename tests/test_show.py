@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from stages.commands.main import from_root, main
+from stages.formats.files import write_json
 
 
 def test_show_prints_a_system_a_line_and_where_to_look(tmp_path, monkeypatch, capsys):
@@ -34,6 +37,15 @@ def test_show_prints_a_system_a_line_and_where_to_look(tmp_path, monkeypatch, ca
     ]
     assert any(f"sqlite:///{tmp_path}/mlflow.db" in line for line in lines)
     assert lines[-1].endswith("/#/experiments?workflowType=machine_learning")
+
+
+def test_show_leads_to_the_stages_runs_once_there_are_some(empty_store, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, "mlflow.db")
+    made = MlflowClient("sqlite:///mlflow.db").create_experiment("bind-an-audio")
+    write_json("metrics/evaluation.json", {"real": {"fad": 1.25}})
+    main(["show"])
+    assert capsys.readouterr().out.endswith(f"/#/experiments/{made}/runs?workflowType=machine_learning\n")
 
 
 def test_show_works_from_a_folder_of_the_repository(tmp_path, monkeypatch, capsys):

@@ -172,7 +172,7 @@ def test_a_revisions_run_tells_its_machine_preset_hashes_and_way_back(clone, cap
     main(["sync"])
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if "other machine" in line] == [
-        "  other machine than its baseline's: evaluate; last digits may differ"
+        "  other machine or number of threads than its baseline's: evaluate; last digits may differ"
     ]
     commit, longer = tags(clone, "commit"), tags(clone, "longer")
     assert commit["machines"].startswith("Abacus")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ ROOMS = {
 
 def entry() -> None:
     """Run the command that the command line names."""
+    # Not activated, too, the environment's own python and dvc are those that commands and stages start.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     run_command(lambda: from_root(sys.argv[1:]))
 
 

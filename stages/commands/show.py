@@ -10,8 +10,9 @@ from typing import Any
 
 from stages.formats.files import read_json
 from stages.tracking.machines import machine_sentence
-from stages.tracking.mlflow_store import page_of_experiments, repository_root
+from stages.tracking.mlflow_store import page_of, repository_root
 from stages.tracking.revisions import workspace_machines
+from stages.tracking.stage_runs import STAGES_EXPERIMENT
 
 EVALUATION = Path("metrics/evaluation.json")
 COMPARISON = Path("metrics/comparison.json")
@@ -43,7 +44,7 @@ def main(arguments: argparse.Namespace) -> None:
     print(machine_sentence(workspace_machines()))
     missing = "" if (root / LISTENING_PAGE).exists() else " (not here yet: `dvc repro` writes it)"
     print(f"Listening page: {root / LISTENING_PAGE}{missing}")
-    print(f"MLflow: {page_of_experiments(repository_root())}")
+    print(f"MLflow: {page_of(repository_root(), STAGES_EXPERIMENT)}")
 
 
 def verdict(comparison: Mapping[str, Any]) -> list[str]:

@@ -65,17 +65,19 @@ from stages.tracking.revisions import (
 from stages.tracking.stage_runs import STAGES_EXPERIMENT, Point, curve_points
 
 REVISIONS_EXPERIMENT = "bind-an-audio-revisions"
-# Of MLflow's table of revisions.
+# What MLflow's table of revisions shows, by names whose first letters it has room for.
+SHORT = {
+    f"{name.upper()}/{metric}": f"evaluation.experiment_{name}.{metric}"
+    for metric in ("source_accuracy", "attribute_adherence", "clap_score")
+    for name in "ab"
+}
 COLUMNS = (
     "tags.preset",
     "tags.preset_changes",
-    *(
-        f"metrics.evaluation.experiment_{name}.{metric}"
-        for metric in ("source_accuracy", "attribute_adherence", "clap_score")
-        for name in "ab"
-    ),
+    *(f"metrics.{short}" for short in SHORT),
     "tags.machines",
 )
+CORPUS = "data/corpus"
 PAGE = "metrics/listening/index.html"
 KEPT = "metrics/"
 CURVES = "metrics/curves/"
@@ -153,7 +155,8 @@ def sync(repository: Any, wanted: list[Revision]) -> None:
         logged += 1
         print(f"{revision.label}: {len(content.metrics)} metrics, {files} artifacts, run {run_id}")
         if content.other_machine:
-            print(f"  other machine than its baseline's: {', '.join(content.other_machine)}; last digits may differ")
+            stages = ", ".join(content.other_machine)
+            print(f"  other machine or number of threads than its baseline's: {stages}; last digits may differ")
     known = sum(revision.sha in there for revision in wanted)
     unreadable = f", {left_out} left out" if left_out else ""
     print(f"{logged} logged, {known} already there{unreadable}: {page_of_runs(root, experiment_id)}")
@@ -255,10 +258,11 @@ def log_revision(client: Any, experiment_id: str, revision: Revision, content: C
     made_by = stage_runs(client, revision.sha)
     tags = content.tags | {"stage_runs": json.dumps({stage: run.info.run_id for stage, run in made_by.items()})}
     run_id = str(client.create_run(experiment_id, start_time=milliseconds, run_name=name).info.run_id)
-    points = [(key, value, 0) for key, value in content.metrics.items()]
+    short = {key: content.metrics[name] for key, name in SHORT.items() if name in content.metrics}
+    points = [(key, value, 0) for key, value in (content.metrics | short).items()]
     log_in_batches(client, run_id, content.params, [*points, *content.curves], tags)
     log_datasets(client, run_id, content.datasets)
-    corpus = next(((path, md5) for path, md5 in content.datasets.items() if path.startswith("data/corpus")), None)
+    corpus = (CORPUS, content.outputs[CORPUS]) if CORPUS in content.outputs else None
     aliases = [f"champion-{revision.sha[:7]}", *(["champion"] if revision.sha == git("rev-parse", "HEAD") else [])]
     log_models(client, revision.sha, content.outputs, content.params, content.metrics, corpus, aliases)
     client.log_artifacts(run_id, str(folder))

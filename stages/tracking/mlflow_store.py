@@ -141,9 +141,17 @@ def page_of_runs(root: Path, experiment_id: str) -> str:
     return _address(root, page)
 
 
-def page_of_experiments(root: Path) -> str:
-    """Where a browser shows the list of experiments, in MLflow's view for training models."""
-    return _address(root, f"#/experiments?{TRAINING_VIEW}")
+def page_of(root: Path, name: str) -> str:
+    """Where a browser shows the runs of an experiment by its name, in MLflow's view for training models.
+
+    Of a server, and before the experiment is there: the list of all, whose links lead to the view for language models.
+    """
+    page = f"#/experiments?{TRAINING_VIEW}"
+    if not os.environ.get("MLFLOW_TRACKING_URI") and (root / "mlflow.db").exists():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(root / "mlflow.db")) as base:
+            found = base.execute("SELECT experiment_id FROM experiments WHERE name = ?", [name]).fetchone()
+            page = f"#/experiments/{found[0]}/runs?{TRAINING_VIEW}" if found else page
+    return _address(root, page)
 
 
 def _address(root: Path, page: str) -> str:

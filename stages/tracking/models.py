@@ -95,6 +95,11 @@ def _version(client: Any, model: Any, tags: dict[str, str]) -> str:
     if found:
         return str(found[0].version)
     made = client.create_model_version(
-        REGISTERED, model.artifact_location, model.source_run_id, tags, model_id=model.model_id
+        REGISTERED,
+        model.artifact_location,
+        model.source_run_id,
+        tags,
+        description=tags["experiment"],
+        model_id=model.model_id,
     )
     return str(made.version)
