@@ -53,6 +53,11 @@ def blocks(text: str) -> list[str]:
     return lines + [line[2:] for block in shown for line in block.splitlines() if line.startswith("$ ")]
 
 
+def python_blocks(page: str, root: Path = ROOT) -> list[str]:
+    """The blocks marked python of a page by its name."""
+    return re.findall(r"(?ms)^```python\n(.*?)^```", (root / page).read_text(encoding="utf-8"))
+
+
 def inline(text: str) -> list[str]:
     """What stands in backticks and begins with a program's name, an environment variable before it or not."""
     prose = re.sub(r"(?ms)^```.*?^```|<!--.*?-->", "", text)

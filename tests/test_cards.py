@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from stages import decompose, images, prepare, quality
 from stages.commands import main as commands
 from stages.evaluation.systems import METRICS
 from stages.formats.files import read_json, read_jsonl, write_json, write_jsonl
+from tests.readme_commands import python_blocks
 
 ROOT = Path(__file__).parent.parent
 
@@ -114,3 +116,19 @@ def test_the_datasets_library_loads_what_the_pipeline_wrote(run, kind, folder):
             assert found[key] == row[key]
         told = {name: value for name, value in (found.get("attributes") or {}).items() if value is not None}
         assert told == row.get("attributes", {}), json.dumps(row)
+
+
+def test_what_lies_in_shards_is_loaded_as_the_card_says(run, monkeypatch):
+    import datasets
+
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["prepare"]["shard_size"] = 15
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    prepare.main()
+    commands.main(["cards"])
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", Path("cache").resolve())
+    (code,) = python_blocks("docs/cards/dataset.md", run)
+    loaded: dict[str, Any] = {}
+    exec(code, loaded)
+    assert sorted(loaded["clips"]["__key__"]) == [row["id"] for row in read_jsonl("data/corpus/metadata.jsonl")]
+    assert len(loaded["pairs"]) == len(read_jsonl("data/quality/accepted.jsonl"))

@@ -11,7 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from stages.commands.sync import REVISIONS_EXPERIMENT
+from tests.readme_commands import python_blocks
 from tests.shell import sh, stages_run
 from tests.smoke_reference import REFERENCE, complaints, read_run
 
@@ -71,6 +74,26 @@ def test_generate_makes_a_seeded_clip_from_text_image_or_both(reproduced: Path):
     assert (clips["both"] == clips["again"]).all()
     assert (clips["both"] != clips["seed"]).any()
     assert (clips["both"] != clips["text"]).any()
+
+
+def test_the_python_of_readme_and_cards_makes_a_clip_and_loads_the_data(reproduced: Path, tmp_path: Path):
+    import soundfile
+
+    sh(reproduced, "bind-an-audio", "cards")
+    pages = ("README.md", "docs/cards/model.md", "docs/cards/dataset.md")
+    code = [block for page in pages for block in python_blocks(page, reproduced)]
+    assert len(code) == 3
+    counted = "print(*map(len, (clips, images, pairs)))"
+    said = sh(reproduced, "python", "-c", "\n".join([*code, counted]), HF_DATASETS_CACHE=str(tmp_path))
+    clips = [
+        len((reproduced / f"data/{name}/metadata.jsonl").read_text().splitlines()) for name in ("corpus", "images")
+    ]
+    assert " ".join(map(str, [*clips, *clips[1:]])) in said.splitlines()
+    waveform, rate = soundfile.read(reproduced / "clip.wav")
+    assert rate == 16_000
+    assert len(waveform) == 20_480
+    (reproduced / "clip.wav").unlink()
+    shutil.rmtree(reproduced / "docs/cards")
 
 
 def test_generate_without_input_is_one_line(reproduced: Path):
@@ -144,6 +167,13 @@ def test_mlflow_shows_both_runs_and_sync_logs_each_revision_once(reproduced: Pat
     sh(reproduced, "bind-an-audio", "sync", "--all")
     everything = [experiment.experiment_id for experiment in client.search_experiments()]
     before = len(client.search_runs(everything, max_results=1000))
+    # What the docs ask: which B was the best, on which data.
+    (asked,) = python_blocks("docs/comparing_runs.md")
+    (corpus,) = yaml.safe_load((reproduced / "dvc.lock").read_text())["stages"]["prepare"]["outs"]
+    revisions = client.search_runs([client.get_experiment_by_name(REVISIONS_EXPERIMENT).experiment_id])
+    best = max(run.data.metrics["evaluation.experiment_b.clap_score"] for run in revisions)
+    said = sh(reproduced, "python", "-c", asked)
+    assert f"('clap_score', {best}, 'data/corpus', '{corpus['md5']}')" in said
     sh(reproduced, "bind-an-audio", "sync", "--all")
     assert len(client.search_runs(everything, max_results=1000)) == before
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from stages.corpus.clips import CORPUS, QUALITY
 from stages.evaluation.systems import METRICS, SYSTEMS
 from stages.formats.files import iterate_jsonl, read_json, write_text
+from stages.imagery.image_folder import IMAGES
 from stages.params.schema import Params, load_params
 from stages.report.listening_page import CORPORA, credits
 from stages.report.pages import page, plain_markdown
@@ -27,7 +28,7 @@ COMPONENTS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where the cards go."""
-    parser.add_argument("--out", type=Path, default=Path("docs/cards"), help="folder (docs/cards)")
+    parser.add_argument("--out", type=Path, default=Path("docs/cards"), help="folder (default: docs/cards)")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -115,6 +116,8 @@ def dataset_card(params: Params) -> str:
         name=f"Bind-An-Audio: {params.prepare.corpus}",
         seconds=params.prepare.clip_seconds,
         corpus=CORPORA.get(params.prepare.corpus, params.prepare.corpus),
+        clips=loaded("audiofolder", CORPUS),
+        images=loaded("imagefolder", IMAGES),
         splits=[(split, count, pairs[split]) for split, count in clips.items()],
         example={
             key: plain_markdown(value)
@@ -129,6 +132,12 @@ def dataset_card(params: Params) -> str:
         sources=known_sources(),
         credits=credits(params.prepare.corpus, params.images),
     )
+
+
+def loaded(kind: str, folder: Path) -> str:
+    """What `datasets.load_dataset` is given for a folder of files, or of tar shards."""
+    sharded = any(folder.glob("*.tar"))
+    return f'"webdataset", data_files="{folder}/*.tar"' if sharded else f'"{kind}", data_dir="{folder}"'
 
 
 def results_table(found: dict[str, dict[str, float]]) -> str:

@@ -21,7 +21,9 @@ SIDE = 160  # pixels of a picture
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments to a parser."""
     parser.add_argument("--out", type=Path, required=True, help="where the page goes, an .html file")
-    parser.add_argument("--pairs", type=int, default=30, help="how many accepted and how many rejected pairs (30)")
+    parser.add_argument(
+        "--pairs", type=int, default=30, help="how many accepted and how many rejected pairs (default: 30)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:
