@@ -14,7 +14,10 @@ from tests.readme_commands import NEEDS, blocks, commands, inline, walk
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+HAND_WRITTEN = [page for page in PAGES if page.name not in ("seeds.md", "study.md")]
+# What a run writes, and git does not keep.
+MADE = ("data/", "models/", "metrics/listening/", ".cache/", ".venv/", "comparison/", "dvc_plots/", "mlartifacts/")
 PLACEHOLDERS = re.compile(r"\.\.\.|\[|\||…|<\w")  # of a usage line, which is no command
 
 
@@ -94,11 +97,30 @@ def test_each_command_of_the_readme_is_of_the_walk_or_says_what_it_needs():
     assert [one for one in NEEDS if one not in there] == []
 
 
+def prose(page):
+    return re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_links_to_is_there(page):
-    text = re.sub(r"(?ms)^```.*?^```", "", page.read_text(encoding="utf-8"))
-    linked = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text) + re.findall(r'src="([^":]+)"', text)
+    linked = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose(page)) + re.findall(r'src="([^":]+)"', prose(page))
     assert [path for path in linked if not (page.parent / path).exists()] == []
+    for path, place in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", prose(page)):
+        headings = re.findall(r"(?m)^#+ (.*)$", prose(page.parent / path if path else page))
+        assert place in [re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings]
+
+
+@pytest.mark.parametrize("page", HAND_WRITTEN, ids=lambda page: page.name)
+def test_files_folders_and_tests_that_a_page_names_are_there(page):
+    """As `stages/language/rules.py`, `synthesis/` or `test_mel.py::test_silence`."""
+    known = {path.name for folder in ("", "stages", "tests") for path in (ROOT / folder).iterdir()}
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)*/?)(?:::(\w+))?`", prose(page))
+    for path, test in named:
+        if path.startswith(MADE) or not (path.endswith(".py") or ("/" in path and path.split("/")[0] in known)):
+            continue
+        there = [file for folder in ("", "stages/", "stages/*/", "tests/") for file in ROOT.glob(folder + path)]
+        assert there, path
+        assert not test or f"def {test}(" in there[0].read_text(encoding="utf-8"), f"{path}::{test}"
 
 
 def test_the_images_of_the_readmes_examples_are_there():

@@ -20,9 +20,9 @@ from stages.plumbing.progress import progress
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments to a parser."""
     parser.add_argument("captions", type=Path, help="CSV or JSONL file with a column of captions")
-    parser.add_argument("--column", default="caption", help="name of that column (caption)")
-    parser.add_argument("--min-words", type=int, default=3, help="fewest words of a part (3)")
-    parser.add_argument("--max-words", type=int, default=7, help="most words of a part (7)")
+    parser.add_argument("--column", default="caption", help="name of that column (default: caption)")
+    parser.add_argument("--min-words", type=int, default=3, help="fewest words of a part (default: 3)")
+    parser.add_argument("--max-words", type=int, default=7, help="most words of a part (default: 7)")
     parser.add_argument("--out", type=Path, help="write the table here as TSV too")
 
 

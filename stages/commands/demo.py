@@ -29,7 +29,7 @@ MEL_SCALE = 3  # screen pixels of a mel's
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--port", type=int, default=7860, help="of http://127.0.0.1 (7860)")
+    parser.add_argument("--port", type=int, default=7860, help="of http://127.0.0.1 (default: 7860)")
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -26,12 +26,17 @@ SAMPLES = Path("data/samples")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--run", type=Path, default=Path("."), help="where the run's data/ lies (this folder)")
+    parser.add_argument("--run", type=Path, default=Path("."), help="where the run's data/ lies (default: this folder)")
     parser.add_argument(
-        "--out", type=Path, default=Path("docs/samples/soundworld"), help="folder to replace (docs/samples/soundworld)"
+        "--out",
+        type=Path,
+        default=Path("docs/samples/soundworld"),
+        help="folder to replace (default: docs/samples/soundworld)",
     )
-    parser.add_argument("--readme", type=Path, default=Path("README.md"), help="whose table is replaced (README.md)")
-    parser.add_argument("--captions", type=int, default=8, help="how many test captions (8)")
+    parser.add_argument(
+        "--readme", type=Path, default=Path("README.md"), help="whose table is replaced (default: README.md)"
+    )
+    parser.add_argument("--captions", type=int, default=8, help="how many test captions (default: 8)")
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -36,7 +36,7 @@ ABOUT = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the runs."""
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="of a whole run")
-    parser.add_argument("--out", type=Path, default=PAGE, help=f"page to write ({PAGE})")
+    parser.add_argument("--out", type=Path, default=PAGE, help=f"page to write (default: {PAGE})")
 
 
 def main(arguments: argparse.Namespace) -> None:

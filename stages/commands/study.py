@@ -45,8 +45,8 @@ PAGE, NUMBERS, PICTURE = Path("docs/study.md"), Path("metrics/study.json"), Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare arms, seeds and how many run at a time."""
-    parser.add_argument("--arms", nargs="+", metavar="ARM", help=f"of {ARMS} (default: all, in its order)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="SEED", help="1 to 5")
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help=f"of {ARMS} (default: all)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="SEED", help="default: 1 to 5")
     parser.add_argument("--jobs", type=int, default=core_count(), help="arms at a time (default: one a core)")
     parser.add_argument("--page", action="store_true", help="run nothing, write the page of what is there")
 
