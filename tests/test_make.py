@@ -26,8 +26,8 @@ def lanes(name):
 
 
 def test_two_lanes_never_wait_for_each_other_and_begin_when_all_they_need_is_made():
-    recipe = re.search(r"^repro:.*?^\tdvc repro\n", MAKEFILE, re.MULTILINE | re.DOTALL).group()
-    made = set()
+    (recipe,) = re.findall(r"^repro:.*?^\tdvc repro\n", MAKEFILE, re.MULTILINE | re.DOTALL)
+    made: set[str] = set()
     for line in recipe.splitlines()[1:]:
         if both := re.fullmatch(r"\t\$\(BOTH\) ([\w ]+)", line):
             pair = [lanes(name) for name in both[1].split()]
