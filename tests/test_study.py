@@ -188,7 +188,7 @@ def test_the_study_decides_what_it_can_and_leaves_the_rest_open(study):
 
 
 def test_the_page_holds_every_arm_claim_and_word_of_the_description(study):
-    page = study_page(study, "A note.")
+    page = study_page(study, "A note.", "picture.png")
     for words in ("| a-weighted | 3 |", "Rapid convergence", "**contradicted**", "a-mean, other both", "| floor |"):
         assert words in page
     for claim in (*CLAIMS, *CHECKS):
@@ -202,6 +202,7 @@ def there(tmp_path, monkeypatch, references):
     """A repository with references and results of two arms in studies/results/, as the working folder."""
     (tmp_path / "studies/results").mkdir(parents=True)
     shutil.copy(ROOT / "studies/arms.yaml", tmp_path / "studies/arms.yaml")
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BIND_AN_AUDIO_TRACKING", "off")
     write_json("studies/results/references.json", references)
@@ -225,7 +226,7 @@ def store(there, monkeypatch, empty_store):
 def test_the_command_writes_page_and_numbers_of_what_is_there(there, capsys):
     other = there / "studies/results/a-mean-3.json"
     other.write_text(other.read_text(encoding="utf-8").replace("today", "yesterday"), encoding="utf-8")
-    command.main(argparse.Namespace(page=True))
+    command.main(argparse.Namespace(page=True, name="study"))
     assert "left out, of other code, params or networks: a-mean-3.json" in capsys.readouterr().out
     numbers = json.loads((there / "metrics/study.json").read_text(encoding="utf-8"))
     assert list(numbers["arms"]) == ["a-mean", "b-mean"]
@@ -235,7 +236,7 @@ def test_the_command_writes_page_and_numbers_of_what_is_there(there, capsys):
     for path in there.glob("studies/results/*-mean-*.json"):
         path.unlink()
     with pytest.raises(ValueError, match="studies/results: no results"):
-        command.main(argparse.Namespace(page=True))
+        command.main(argparse.Namespace(page=True, name="study"))
 
 
 @pytest.mark.parametrize("untold", CORPORA_TELL.values(), ids=CORPORA_TELL)
@@ -250,7 +251,7 @@ def test_a_corpus_without_attributes_or_labels_has_a_page_and_is_logged(there, u
             for metric in untold & {"attribute_adherence", "source_accuracy"}:
                 del clips[metric]
         write_json(path, found)
-    command.main(argparse.Namespace(page=True))
+    command.main(argparse.Namespace(page=True, name="study"))
     verdicts = {one["claim"]: one["verdict"] for one in read_json("metrics/study.json")["claims"]}
     assert verdicts["B is better than A"] == ("not decided" if "fit" in untold else "contradicted")
     arms = (there / "docs/study.md").read_text(encoding="utf-8").split("## Arms")[1].split("##")[0].splitlines()
@@ -263,7 +264,7 @@ def test_a_study_has_one_parent_with_a_child_for_each_training(there, store):
     """Each call made a new parent."""
 
     def logged():
-        command.main(argparse.Namespace(page=True))
+        command.main(argparse.Namespace(page=True, name="study"))
         experiment = store.get_experiment_by_name(command.STUDIES_EXPERIMENT).experiment_id
         (parent,) = store.search_runs([experiment], "tags.kind = 'study'")
         arms = store.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")

@@ -20,6 +20,7 @@ from stages.experiments.experiment_a import EXPERIMENT_A
 from stages.experiments.experiment_b import EXPERIMENT_B
 from stages.formats.files import read_json, write_json, write_text
 from stages.formats.keys import request_key
+from stages.params.schema import load_params
 from stages.plumbing.cluster import core_count
 from stages.report.plots import plot_spaces
 from stages.study.arms import ARMS, REFERENCES, RESULTS, load_arms
@@ -40,7 +41,7 @@ from stages.tracking.mlflow_store import (
 from stages.tracking.revisions import git
 
 STUDIES_EXPERIMENT = "bind-an-audio-studies"
-PAGE, NUMBERS, PICTURE = Path("docs/study.md"), Path("metrics/study.json"), Path("docs/mismatch.png")
+DOCS, METRICS = Path("docs"), Path("metrics")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="SEED", help="default: 1 to 5")
     parser.add_argument("--jobs", type=int, default=core_count(), help="arms at a time (default: one a core)")
     parser.add_argument("--page", action="store_true", help="run nothing, write the page of what is there")
+    parser.add_argument("--name", default="study", help="of the page in docs/ and the numbers in metrics/ (study)")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -57,14 +59,16 @@ def main(arguments: argparse.Namespace) -> None:
         run_arms(arguments.arms or list(load_arms()), arguments.seeds, arguments.jobs)
     study = read_study()
     trainings = sum(map(len, study.results.values()))
-    note = f"Made of {trainings} trainings, on references {study.references['instrument'][:7]}."
+    corpus = load_params().prepare.corpus
+    note = f"Made of {trainings} trainings on {corpus}, on references {study.references['instrument'][:7]}."
+    page, picture = DOCS / f"{arguments.name}.md", f"{arguments.name}_mismatch.png"
     if EXPERIMENT_A.exists() and EXPERIMENT_B.exists():
-        plot_spaces(spaces(), PICTURE)
-    write_text(PAGE, study_page(study, note))
-    write_json(NUMBERS, study_numbers(study))
+        plot_spaces(spaces(), DOCS / picture)
+    write_text(page, study_page(study, note, picture))
+    write_json(METRICS / f"{arguments.name}.json", study_numbers(study))
     if os.environ.get("BIND_AN_AUDIO_TRACKING", "").lower() != "off":
         log_study(study)
-    print(f"Page: {PAGE}")
+    print(f"Page: {page}")
 
 
 def run_arms(arms: Sequence[str], seeds: Sequence[int], jobs: int) -> None:

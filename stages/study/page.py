@@ -41,20 +41,20 @@ lies on the other. Of one seed the interval is over captions alone: such a verdi
 SPACES = """On the validation split, with CLAP's mean tokens: before, the fused embeddings; after, the mean of the \
 context's tokens."""
 PICTURED = """![Points of fused embeddings and of CLAP's tokens, each joined to its own, before, after A and after \
-B](mismatch.png)
+B]({})
 
 The same pairs in the plane in which both spaces vary most, each vector scaled to length 1, of the run's own A and B."""
 
 
-def study_page(study: Study, note: str) -> str:
-    """The page; `note` says of which run the results are."""
+def study_page(study: Study, note: str, picture: str) -> str:
+    """The page; `note` says of which run the results are, `picture` is the file beside it that shows the spaces."""
     parts = {
         "# A against B: the study": f"Written by `bind-an-audio study`; do not edit. {note}",
         "## Arms": f"{ARMS}\n\n{arms_table(study)}",
         "## The description's claims": f"{CLAIMED}\n\n{claims_table(study, CLAIMS)}",
         "## Convergence patterns": "The description's words, and what was measured (mean over seeds, Student's "
         f"interval).\n\n{convergence_table(study)}",
-        "## How far ImageBind's space is from CLAP's": f"{SPACES}\n\n{mismatch_table(study)}\n\n{PICTURED}",
+        "## How far ImageBind's space is from CLAP's": f"{SPACES}\n\n{mismatch_table(study)}\n\n{PICTURED.format(picture)}",
         "## Checks and controls": claims_table(study, CHECKS),
     }
     return "\n\n".join(f"{title}\n\n{text}" for title, text in parts.items()) + "\n"
