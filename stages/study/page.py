@@ -54,7 +54,8 @@ def study_page(study: Study, note: str, picture: str) -> str:
         "## The description's claims": f"{CLAIMED}\n\n{claims_table(study, CLAIMS)}",
         "## Convergence patterns": "The description's words, and what was measured (mean over seeds, Student's "
         f"interval).\n\n{convergence_table(study)}",
-        "## How far ImageBind's space is from CLAP's": f"{SPACES}\n\n{mismatch_table(study)}\n\n{PICTURED.format(picture)}",
+        "## How far ImageBind's space is from CLAP's": f"{SPACES}\n\n{mismatch_table(study)}\n\n"
+        f"{PICTURED.format(picture)}",
         "## Checks and controls": claims_table(study, CHECKS),
     }
     return "\n\n".join(f"{title}\n\n{text}" for title, text in parts.items()) + "\n"
