@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from stages.commands import main as commands
 from stages.formats.files import write_json
 from stages.inference.generator import QUIET, Generator, decibels
-from stages.inference.run import Run
+from stages.inference.run import FAST, Run
 from stages.plumbing.device import device
 from stages.synthesis.generation import latent_width
 
@@ -60,6 +60,17 @@ def test_what_is_left_out_is_the_runs_own(models):
     assert not torch.equal(Generator()("three slow rings"), clip)
     set_params(sample={"sampler": "dpm_solver"})
     assert not torch.equal(Generator()("three slow rings", steps=3, guidance_scale=1.5), clip)
+
+
+def test_fast_is_the_fast_setting_and_what_is_given_beside_it_counts(models):
+    set_params(sample={"steps": 3, "sampler": "ddim", "guidance_from_timestep": 0})
+    make = Generator()
+    asked, faster = make("three slow rings", fast=True), make("three slow rings", fast=True, steps=2)
+    set_params(sample=FAST)
+    make = Generator()
+    assert torch.equal(asked, make("three slow rings"))
+    assert torch.equal(faster, make("three slow rings", steps=2))
+    assert not torch.equal(asked, faster)
 
 
 @pytest.mark.parametrize(("field", "alike"), [("text_part", True), ("caption", False)])

@@ -127,6 +127,7 @@ class Generator:
         seconds: float | None = None,
         steps: int | None = None,
         guidance_scale: float | None = None,
+        fast: bool = False,
         experiment: str | None = None,
     ) -> Tensor:
         """Make one waveform `[samples]` at 16 kHz in [-1, 1]; `Run.request` says what is left out and refused.
@@ -134,7 +135,7 @@ class Generator:
         With a text or an image alone, its embedding stands for the average of both. Doubts (nearly silent, words that
         no caption had ...) are Python warnings.
         """
-        request = self.run.request(text, image, seconds=seconds, steps=steps, guidance_scale=guidance_scale)
+        request = self.run.request(text, image, seconds=seconds, steps=steps, guidance_scale=guidance_scale, fast=fast)
         clip = self.make(request, seed, experiment)
         for doubt in (*request.doubts, *clip.doubts):
             warnings.warn(doubt, stacklevel=2)
