@@ -7,18 +7,30 @@ import json
 import pytest
 import yaml
 
+from stages.inference.run import FAST
 from tests.benchmarks.__main__ import found
+from tests.benchmarks.clip import evaluations
+from tests.benchmarks.fewer_steps import MAKE_AN_AUDIO as RECIPE
 from tests.benchmarks.table import BEGIN, END, NUMBERS, PAGE, Row, record
+from tests.benchmarks.train_b import SMALL
 from tests.scratch_clone import ROOT
 
 AGREE = 1e-4
+SLOW = {"pace", "pairs"}  # they run stages
 
 
-@pytest.mark.parametrize("name", found())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in found()]
+)
 def test_outputs_agree_with_the_peers(name):
     for row in found()[name](True):
         assert row.ours_s > 0
         assert row.max_abs_diff is None or row.max_abs_diff < AGREE, row
+
+
+@pytest.mark.parametrize(("setting", "alone", "pairs"), [(RECIPE, 0, 100), (RECIPE | FAST, 3, 3)])
+def test_evaluations_are_those_that_a_sampler_asks_for(setting, alone, pairs):
+    assert evaluations(setting, SMALL) == (alone, pairs)
 
 
 def test_a_row_is_kept_beside_those_that_stand(tmp_path):

@@ -1,17 +1,11 @@
 """How much of a server's limit the language-model stage uses: a limited server on loopback, the real stage against it.
 
-Command: `python -m tests.benchmarks.pace [seconds] [latency] [limit ...]` (default: 25 s each at 20 and 100 requests a
-second, half a second until an answer)
-For each limit, without OpenAI's `x-ratelimit-*` headers and with them, prints two shares of the limit: over the whole
-run, what the server's bucket held at the start not counted, and after the first six latencies, in which the stage goes
-from 8 requests under way to as many as it needs.
-
-Server and stage are processes of their own: on a machine that others use as well, this measures the others too.
+The limit is the time in which the server could answer all, given the second's worth that its bucket holds at the start.
+Server and stage are processes of their own and mostly wait: a core to itself is not needed.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
@@ -22,59 +16,48 @@ from typing import Any
 import yaml
 
 from stages.formats.files import read_jsonl, write_jsonl
-
-ROOT = Path(__file__).parents[2]
-START_LATENCIES = 6
-SOURCES = ("dog", "bell", "man", "engine", "siren", "bird", "frog", "clock", "train", "woman")
-PLACES = ("garden", "church", "street", "forest", "kitchen", "field", "harbour", "station")
-SOUNDS = ("rings loudly and slowly", "hums softly and steadily", "repeats quickly, then fades", "sounds once, quietly")
+from tests.benchmarks.table import Row
+from tests.benchmarks.updates import ROOT
 
 
-def main(seconds: str = "25", latency: str = "0.5", *limits: str) -> None:
-    """Measure and print."""
-    for limit, headers in itertools.product(map(int, limits or ("20", "100")), (False, True)):
+def rows(small: bool) -> list[Row]:
+    """Without and with the `x-ratelimit-*` headers by which a server tells its limit."""
+    limit, latency, seconds = (50, 0.05, 2) if small else (100, 0.5, 25)
+    found = []
+    for headers in (False, True):
         with tempfile.TemporaryDirectory() as folder:
-            texts = captions(int(limit * float(seconds)))
-            print(measure(Path(folder), limit, headers, float(latency), texts), flush=True)
+            log = asked_all(Path(folder), limit, latency, limit * seconds, headers)
+        answered = [row["time"] - log[0]["time"] for row in log if row["fault"] is None]
+        what = (
+            f"{len(answered):,} captions through a language model that takes {limit} a second and answers after "
+            f"{latency} s, its limit {'told by headers' if headers else 'not told'}; {len(log) - len(answered)} refused"
+        )
+        found.append(Row(f"pace_limit_{'told' if headers else 'found'}", what, answered[-1], limit_s=seconds - 1))
+    return found
 
 
-def captions(count: int) -> list[str]:
-    """So many distinct captions in ordinary words."""
-    pairs = itertools.product(SOURCES, PLACES, SOUNDS)
-    kinds = [f"A {source} in a {place} {sound}" for source, place, sound in pairs]
-    return [f"{kinds[number % len(kinds)]}, take {number}" for number in range(count)]
-
-
-def measure(folder: Path, limit: int, headers: bool, latency: float, texts: list[str]) -> str:
-    """Run the stage against a limited server and say how it fared."""
+def asked_all(folder: Path, limit: int, latency: float, count: int, headers: bool) -> list[dict[str, Any]]:
+    """Run the stage on so many captions against a limited server; return the server's log."""
     settings = [f"limit={limit}", f"latency={latency}", *(["headers=1"] if headers else [])]
     words = [sys.executable, "-m", "tests.loopback_openai", str(folder), *settings]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         address = server.stdout.readline().strip()
         try:
-            run_stage(folder / "run", address, texts)
+            run_stage(folder / "run", address, count)
         finally:
             server.kill()
-    rows = read_jsonl(folder / "log.jsonl")
-    answered = [row["time"] - rows[0]["time"] for row in rows if row["fault"] is None]
-    whole = (len(answered) - limit) / answered[-1]
-    start = START_LATENCIES * latency
-    steady = sum(time > start for time in answered) / (answered[-1] - start)
-    return (
-        f"limit {limit}/s, answers after {latency} s, {'with' if headers else 'no'} headers: {len(answered)} answers "
-        f"in {answered[-1]:.1f} s, {100 * whole / limit:.1f} % of the limit, {100 * steady / limit:.1f} % after the "
-        f"first {start:.1f} s (at least 95), {len(rows) - len(answered)} refused"
-    )
+    return read_jsonl(folder / "log.jsonl")
 
 
-def run_stage(folder: Path, address: str, texts: list[str]) -> None:
+def run_stage(folder: Path, address: str, count: int) -> None:
     """Run `stages.decompose` in a folder of its own with no reply kept."""
     params: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["decompose"] |= {"backend": "openai", "budget_usd": 1000.0}
     folder.mkdir()
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    clips = [{"id": f"clip-{n:06}", "split": "train", "caption": text} for n, text in enumerate(texts)]
+    caption = "A dog in a garden barks loudly and slowly, take"
+    clips = [{"id": f"clip-{n:06}", "split": "train", "caption": f"{caption} {n}"} for n in range(count)]
     write_jsonl(folder / "data/corpus/metadata.jsonl", clips)
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
@@ -84,7 +67,3 @@ def run_stage(folder: Path, address: str, texts: list[str]) -> None:
     }
     words = [sys.executable, "-m", "stages.decompose"]
     subprocess.run(words, cwd=folder, env=environment, check=True, capture_output=True)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

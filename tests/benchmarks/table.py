@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def timed(run: Callable[[], object]) -> float:
 def record(rows: Iterable[Row], root: Path = Path(".")) -> None:
     """Put rows among those that stand in `metrics/benchmarks.json` and `docs/benchmarks.md`, with date and machine."""
     known: dict[str, dict[str, Any]] = read_json(root / NUMBERS) if (root / NUMBERS).exists() else {}
-    where = {"date": datetime.date.today().isoformat(), "machine": in_words(this_machine())}
+    alone = ", nothing else on its core" if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR) else ""
+    where = {"date": datetime.date.today().isoformat(), "machine": in_words(this_machine()) + alone}
     for row in rows:
         figures = {key: rounded(getattr(row, key)) for key in FIGURES}
         known[row.name] = {**figures, "what": row.what, **where}

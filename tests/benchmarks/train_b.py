@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,3 +114,21 @@ def resident() -> float:
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     return sum(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("RssAnon"))
+
+
+@contextmanager
+def most_resident() -> Iterator[Callable[[], float]]:
+    """The most of `resident` within the block, looked at every hundredth of a second."""
+    seen, ended = [resident()], threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.01):
+            seen.append(resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield lambda: max(seen)
+    finally:
+        ended.set()
+        watcher.join()
