@@ -49,6 +49,7 @@ def test_a_prompt_becomes_clips_side_by_side_that_play_until_ctrl_c(served):
         page.on("request", lambda request: requests.append(request.url))
         page.goto(SERVED + port)
         page.get_by_label("Steps").first.wait_for()
+        assert "system-ui" in page.locator("h1").evaluate("heading => getComputedStyle(heading).fontFamily")
         page.get_by_label("Steps").first.fill("1")
         page.locator("#generate").click()
         page.get_by_text("text and image are both missing").wait_for()
@@ -57,6 +58,9 @@ def test_a_prompt_becomes_clips_side_by_side_that_play_until_ctrl_c(served):
         boxes: list[Any] = [page.locator(f"#clip-{name}").bounding_box() for name in ("a", "b", "reference")]
         assert boxes[0]["x"] < boxes[1]["x"] < boxes[2]["x"]
         assert boxes[0]["y"] == boxes[2]["y"]
+        # What is made stands right below its button, not below the examples.
+        example: Any = page.get_by_text("rings slowly").bounding_box()
+        assert boxes[0]["y"] < example["y"]
         for name in ("a", "b", "reference"):
             clip = page.locator(f"#clip-{name}")
             clip.locator("img").wait_for()

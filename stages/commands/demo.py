@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
     # Before Gradio is imported, which otherwise tells its makers of every start.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
-        import gradio  # noqa: F401
+        import gradio as gr
     except ImportError:
         raise ValueError("demo: Gradio is not installed; `make demo` installs it and starts this") from None
     from stages.inference.generator import Generator
@@ -50,8 +50,12 @@ def main(arguments: argparse.Namespace) -> None:
     run.better()
     blocks = build(Generator(run, [*run.trained, "reference"]), examples())
     print(f"http://{HOST}:{arguments.port}: open it in a browser; Ctrl-C ends it", flush=True)
+    # The system's fonts: Gradio's own are drawn with letters of two weights in one heading.
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     try:
-        blocks.launch(server_name=HOST, server_port=arguments.port, share=False, ssr_mode=False, quiet=True)
+        blocks.launch(
+            server_name=HOST, server_port=arguments.port, share=False, ssr_mode=False, quiet=True, theme=theme
+        )
     except OSError:
         raise ValueError(f"--port {arguments.port}: taken; give another") from None
 
@@ -84,8 +88,6 @@ def build(generator: Generator, examples: list[list[Any]]) -> Any:
                 seconds = gr.Slider(1, 32, generator.run.seconds, step=0.01, label="Seconds")
                 steps = gr.Slider(1, 100, sample.steps, step=1, label="Steps")
                 guidance = gr.Slider(1, 10, sample.guidance_scale, step=0.1, label="Guidance scale")
-                if examples:
-                    gr.Examples(examples, [text, image], cache_examples=False)
         button = gr.Button("Generate", variant="primary", elem_id="generate")
         with gr.Row():
             for name in generator.experiments:
@@ -94,6 +96,8 @@ def build(generator: Generator, examples: list[list[Any]]) -> Any:
                     outputs.append(gr.Audio(label=TITLES[name], interactive=False, buttons=["download"]))
                     outputs.append(gr.Image(label="Mel", interactive=False, buttons=["download"]))
         outputs.append(gr.Markdown(elem_id="doubts"))
+        if examples:
+            gr.Examples(examples, [text, image], cache_examples=False)
 
         def make(*values: Any) -> list[Any]:
             try:
@@ -103,8 +107,6 @@ def build(generator: Generator, examples: list[list[Any]]) -> Any:
                 raise gr.Error(told, print_exception=False) from None
 
         gr.on([button.click, text.submit], make, [text, image, seed, seconds, steps, guidance], outputs)
-    # Gradio's own themes fetch their fonts.
-    blocks.theme = gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
     return blocks
 
 
