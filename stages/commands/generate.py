@@ -34,7 +34,7 @@ class Wanted:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--text", help='what is heard, in a few words: "three slow rings"')
+    parser.add_argument("--text", help='what is heard, in a few words: "three slow, loud rings"')
     parser.add_argument("--image", type=Path, help="a picture of what sounds (PNG or JPEG)")
     parser.add_argument(
         "--prompts",
