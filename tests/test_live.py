@@ -45,6 +45,22 @@ def main():
 run(main)
 """
 
+# nvidia-ml-py, as it answers on a machine with one card: half of its memory is taken.
+CARD = """
+from types import SimpleNamespace
+
+class NVMLError(Exception):
+    pass
+
+nvmlInit = lambda: None
+nvmlDeviceGetCount = lambda: 1
+nvmlDeviceGetHandleByIndex = lambda index: index
+nvmlDeviceGetMemoryInfo = lambda card: SimpleNamespace(used=8e9, total=16e9)
+nvmlDeviceGetUtilizationRates = lambda card: SimpleNamespace(gpu=70)
+nvmlDeviceGetPowerUsage = lambda card: 200_000
+nvmlDeviceGetEnforcedPowerLimit = lambda card: 700_000
+"""
+
 
 def rows(first, last):
     return [{"epoch": epoch, "validation_loss": 1 / epoch} for epoch in range(first, last + 1)]
@@ -82,11 +98,13 @@ def one_with(folder, status, metric):
 
 
 def test_a_curve_is_live_a_kill_is_marked_and_the_resumed_stage_goes_on_in_the_same_run(folder):
-    process = start(folder, rows=rows(1, 2), waits=True)
+    (folder / "pynvml.py").write_text(CARD)
+    process = start(folder, rows=rows(1, 2), waits=True, PYTHONPATH=f"{ROOT}:{folder}")
     live = wait_until(lambda: one_with(folder, "RUNNING", "train_b/validation_loss"))
     assert live.data.metrics["train_b/validation_loss"] == 0.5
     assert live.data.metrics["system/system_memory_usage_megabytes"] > 0
     assert live.data.metrics["system/stage_memory_megabytes"] > 0
+    assert live.data.metrics["system/gpu_0_memory_usage_megabytes"] == 8000
     process.send_signal(signal.SIGKILL)
     process.wait()
     killed = wait_until(lambda: one_with(folder, "KILLED", "train_b/validation_loss"))
