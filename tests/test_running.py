@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from stages.plumbing.running import run, run_command
 from tests.shell import PATIENCE_SECONDS, wait_until
@@ -60,6 +61,17 @@ def test_every_kind_of_refusal_names_the_file_and_the_remedy(capsys, number):
     line = capsys.readouterr().err
     assert line.startswith("error: models/x.safetensors: cannot be written")
     assert "df -h" in line
+
+
+def test_a_disk_that_was_full_when_weights_were_written_and_has_room_again_is_named(capsys):
+    """It was a file of weights that is damaged, with the advice to check out what had never been made."""
+
+    def main():
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(SystemExit):
+        run_command(main)
+    assert "cannot be written" in capsys.readouterr().err
 
 
 STOPPED = """

@@ -77,10 +77,10 @@ def shown(message: str) -> str:
 def _one_line(error: Exception) -> str | None:
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"{error.filename}: no such file; has the stage that writes it run (`dvc repro`)?"
-    # Many libraries hide a full disk in an error of their own.
+    # Many libraries hide a full disk in an error of their own; what they leave may be gone by now, and there is room.
     folders = filter(Path.is_dir, (Path.cwd(), cache_folder()))
-    refused = isinstance(error, PermissionError) or any(write_fault(error, folder) for folder in folders)
-    if refused and not isinstance(error, ValueError):
+    hidden = "(os error 28)" in str(error) or any(write_fault(error, folder) for folder in folders)
+    if (hidden or isinstance(error, PermissionError)) and not isinstance(error, ValueError):
         remedy = "is the disk full or write-protected? Make room (`df -h`), run again"
         return f"{getattr(error, 'filename', None) or Path.cwd()}: cannot be written ({error}); {remedy}"
     if type(error).__name__ == "SafetensorError":
