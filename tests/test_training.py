@@ -16,10 +16,8 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from stages.params.models import Schedule
 from stages.training.checkpoint import load_checkpoint
 from stages.training.determinism import batch_indices, derive_seed
-from stages.training.in_turn import train_first
 from stages.training.loop import PLAIN_REGIME, build_optimizer, learning_rate_factor, train
 
 
@@ -143,25 +141,6 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     again = run(tmp_path, killed_at=0)
     assert again.curve == first.curve
     assert all(torch.equal(again.best[name], first.best[name]) for name in first.best)
-
-
-def test_a_network_that_is_made_after_a_training_has_the_same_weights_where_that_was_resumed(tmp_path):
-    schedule = Schedule(updates=5, batch_size=4, learning_rate=0.1, muon_rate=0.0)
-
-    def next_weight() -> float:
-        network = fresh_network()
-        first = train_first(network, lambda _: network(INPUTS).mean(), schedule, name="a", seed=1, work=tmp_path)
-        assert not network.training
-        assert first.curve
-        return nn.Linear(1, 1).weight.item()
-
-    assert next_weight() == next_weight()
-    assert (tmp_path / "a.safetensors").exists()
-
-
-def test_a_stage_of_two_trainings_trains_the_first_one_so():
-    for path in Path("stages").glob("*.py"):
-        assert path.read_text(encoding="utf-8").count("train_by_schedule(") <= 1, path
 
 
 def test_a_diverging_loss_is_one_clear_error(tmp_path):

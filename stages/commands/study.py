@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="SEED", help="default: 1 to 5")
     parser.add_argument("--jobs", type=int, default=core_count(), help="arms at a time (default: one a core)")
     parser.add_argument("--page", action="store_true", help="run nothing, write the page of what is there")
-    parser.add_argument("--name", default="study", help="of the page in docs/ and the numbers in metrics/ (study)")
+    parser.add_argument(
+        "--name", default="study", help="of the page in docs/ and the numbers in metrics/ (default: study)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> None:
