@@ -1,8 +1,8 @@
-"""What comes before training, at 1,000 and at 10,000 pairs: whether its time is linear and its memory flat.
+"""What comes before training, at 1,000, 10,000 and 50,000 pairs: whether its time is linear and its memory flat.
 
 Soundworld and the networks of presets/smoke.yaml, which hardly compute: the seconds are those of going through pairs.
 Each stage is a process of its own, as DVC runs it, and uses all cores; counted are seconds of processors, which other
-load hardly changes. Beside those at the larger number stand ten times those at the smaller: a ratio of 1 is linear.
+load hardly changes. Beside those at the largest number stand fifty times those at the smallest: a ratio of 1 is linear.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.benchmarks.table import Row
 from tests.benchmarks.updates import ROOT
 
 STAGES = ("prepare", "decompose", "images", "quality", "embed")
-NETWORKS = ("encoders", "codec")
+WITH_NETWORKS = (*STAGES[:-1], "encoders", "codec", STAGES[-1])
 # Counted by a process between that is small: the kernel begins a child's count with its parent's memory.
 MEASURE = """
 import resource, subprocess, sys
@@ -33,23 +33,28 @@ print(used.ru_utime + used.ru_stime, used.ru_maxrss)
 
 def rows(small: bool) -> list[Row]:
     """One row a stage."""
-    few, many = (48, 96) if small else (1_000, 10_000)
+    sizes = (48, 96, 144) if small else (1_000, 10_000, 50_000)
+    used: dict[int, dict[str, tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        less, more = Path(folder) / "less", Path(folder) / "more"
-        lay_out(less, few)
-        at_few = {stage: run(stage, less) for stage in (*STAGES[:-1], *NETWORKS, STAGES[-1])}
-        lay_out(more, many)
-        (more / "models").symlink_to(less / "models")
-        at_many = {stage: run(stage, more) for stage in STAGES}
-    found = []
-    for stage in STAGES:
-        (seconds, peak), (seconds_of_few, peak_of_few) = at_many[stage], at_few[stage]
-        what = (
-            f"{stage} of {many:,} pairs, seconds of processors, beside {many / few:g} times those for {few:,}; "
-            f"{peak:.2f} GB at most, for {few:,} {peak_of_few:.2f}"
-        )
-        found.append(Row(f"pairs_{stage}", what, seconds, many / few * seconds_of_few))
-    return found
+        for size in sizes:
+            work = Path(folder) / str(size)
+            lay_out(work, size)
+            if used:
+                (work / "models").symlink_to(Path(folder) / str(sizes[0]) / "models")
+            used[size] = {stage: run(stage, work) for stage in (STAGES if used else WITH_NETWORKS)}
+            shutil.rmtree(work / "data")
+    return [row(stage, {size: found[stage] for size, found in used.items()}) for stage in STAGES]
+
+
+def row(stage: str, used: dict[int, tuple[float, float]]) -> Row:
+    """A stage's seconds at the largest number of pairs, beside those that the smallest number lets expect."""
+    few, many = min(used), max(used)
+    seconds, memory = ({size: figures[kind] for size, figures in used.items()} for kind in (0, 1))
+    what = (
+        f"{stage} of {many:,} pairs, seconds of processors, beside {many / few:g} times those for {few:,}; "
+        + ", ".join(f"{seconds[size]:.3g} s and {memory[size]:.2f} GB at most for {size:,}" for size in used)
+    )
+    return Row(f"pairs_{stage}", what, seconds[many], many / few * seconds[few])
 
 
 def lay_out(folder: Path, clips: int) -> None:
