@@ -14,7 +14,31 @@ from stages.evaluation.distances import (
 
 FUNCTIONS = [frechet_audio_distance, kernel_audio_distance]
 COUNTED = [(frechet_counted, frechet_audio_distance), (kernel_counted, kernel_audio_distance)]
+DIRECT = "donot_use_mm_for_euclid_dist"
+HOSTILE = {  # what is done to two sets of noise around zero
+    "nothing": lambda real, generated: (real, generated),
+    "a large common offset": lambda real, generated: (real + 1e6, generated + 1e6),
+    "a tiny spread": lambda real, generated: (1e-6 * real + 1, 1e-6 * generated + 1),
+    "a large spread": lambda real, generated: (1e5 * real, 1e5 * generated),
+    "duplicates": lambda real, generated: (real.repeat(3, 1), generated[:2].repeat(20, 1)),
+    "equal sets": lambda real, generated: (real, real),
+    "sets far apart": lambda real, generated: (real, generated + 100),
+    "dimensions that say the same": lambda real, generated: (torch.cat([real] * 2, 1), torch.cat([generated] * 2, 1)),
+    "dimensions that nearly say the same": lambda real, generated: (
+        torch.cat([real, real + 1e-7 * real.sin()], 1),
+        torch.cat([generated, generated + 1e-7 * generated.cos()], 1),
+    ),
+    "dimensions that stand still": lambda real, generated: (real * falling(real).round(), generated),
+    "dimensions of all sizes": lambda real, generated: (real * falling(real) ** 6, generated * falling(generated) ** 6),
+    "an outlier": lambda real, generated: (torch.cat([real, 1e3 * real[:1]]), generated),
+}
+SIZES = [(640, 100, 32), (640, 100, 4), (100, 640, 32), (40, 20, 32), (20, 300, 64), (2, 2, 3), (60, 50, 1)]
 seeds = st.integers(0, 10_000)
+
+
+def falling(clips):
+    """Factors of the dimensions, from 1 to a tenth."""
+    return torch.logspace(0, -1, clips.shape[1], dtype=clips.dtype)
 
 
 def normal(clips, dimensions, seed, shift=0.0, scale=1.0):
@@ -31,6 +55,36 @@ def test_frechet_distance_is_the_closed_form(seed, dimensions, clips, shift):
     root = sqrtm(covariance_real @ covariance_generated).real
     expected = ((mean_real - mean_generated) ** 2).sum() + np.trace(covariance_real + covariance_generated - 2 * root)
     assert frechet_audio_distance(real, generated) == pytest.approx(expected, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("numbers", [torch.float32, torch.float64])
+@given(seed=seeds, sizes=st.sampled_from(SIZES))
+@settings(max_examples=4, deadline=None)
+def test_frechet_distance_holds_for_any_sets(kind, numbers, seed, sizes):
+    real, generated = hostile(kind, sizes, seed, numbers)
+    (mean_real, real), (mean_generated, generated) = deviations(real), deviations(generated)
+    # The trace of the root of the covariances' product, without either.
+    roots = np.linalg.svd(real @ generated.T, compute_uv=False)
+    spread = np.square(real).sum() + np.square(generated).sum()
+    expected = float(np.square(mean_real - mean_generated).sum()) + spread - 2 * roots.sum()
+    found = frechet_audio_distance(*hostile(kind, sizes, seed, numbers))
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9 * spread)
+
+
+def hostile(kind, sizes, seed, numbers):
+    clips, more, dimensions = sizes
+    real, generated = HOSTILE[kind](
+        normal(clips, dimensions, seed).double(), normal(more, dimensions, seed + 1, 0.2, 1.3).double()
+    )
+    return real.to(numbers), generated.to(numbers)
+
+
+def deviations(clips):
+    """The mean in extended precision, and what clips differ from it, such that their squares are the covariance."""
+    exact = clips.numpy().astype(np.longdouble)
+    mean = exact.mean(0)
+    return mean, ((exact - mean) / np.sqrt(len(clips) - 1)).astype(np.float64)
 
 
 def test_frechet_distance_of_a_shift_is_its_square_even_far_from_zero():
@@ -76,6 +130,23 @@ def test_kernel_distance_of_many_clips_is_that_of_all_pairs_at_once():
     within = [(once[name].sum() - size) / (size * (size - 1)) for name, size in (("real", 2300), ("own", 1300))]
     expected = 100 * (sum(within) - 2 * once["between"].mean())
     assert kernel_audio_distance(real, generated) == pytest.approx(float(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("numbers", [torch.float32, torch.float64])
+@given(seed=seeds, sizes=st.sampled_from(SIZES))
+@settings(max_examples=4, deadline=None)
+def test_kernel_distance_holds_for_any_sets(kind, numbers, seed, sizes):
+    real, generated = (clips.double() for clips in hostile(kind, sizes, seed, numbers))
+    bandwidth = torch.nn.functional.pdist(real).median()
+
+    def kernels(one, other):
+        return torch.exp(-torch.cdist(one, other, compute_mode=DIRECT).square() / (2 * bandwidth**2))
+
+    within = [(kernels(one, one).sum() - len(one)) / (len(one) * (len(one) - 1)) for one in (real, generated)]
+    expected = 100 * float(sum(within) - 2 * kernels(real, generated).mean())
+    found = kernel_audio_distance(*hostile(kind, sizes, seed, numbers))
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-7)
 
 
 def test_kernel_distance_of_equal_distributions_is_zero_on_average():

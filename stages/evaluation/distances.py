@@ -12,21 +12,22 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 Array = NDArray[np.float64]
 Counted = Callable[[Array], Array]  # counts of the generated clips [draws, M] to distances [draws]
 
 KAD_SCALE = 100.0
-PIECE = 1000  # clips that are paired with as many at a time, which keeps memory flat
+PIECE = 1000  # clips that are taken at a time, or paired with as many, which keeps memory flat
 MOST_FOR_MEDIAN = 2000  # clips, evenly taken
+LEAST_OF_MOST = 1e-12  # below it an eigenvalue, beside the largest, is too much rounding to take the root of
 
 
 def frechet_audio_distance(real: Tensor, generated: Tensor) -> float:
     """Frechet distance between Gaussians fitted to both sets (Kilgour et al. 2019, FAD); 0 is best.
 
-    Computed by torchmetrics' FrechetInceptionDistance in float64. The estimate is biased upwards for few clips, so
-    compare only sets of equal size, and keep D well below the number of clips.
+    Computed in float64. The estimate is biased upwards for few clips, so compare only sets of equal size, and keep D
+    well below the number of clips.
 
     Args:
         real: embeddings `[N, D]`.
@@ -35,20 +36,41 @@ def frechet_audio_distance(real: Tensor, generated: Tensor) -> float:
     Raises:
         ValueError: fewer than two clips in a set, unequal D, values that are not finite.
     """
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
     real, generated = _checked(real, generated)
-    # The distance does not change when both sets move, and torchmetrics' sums lose fewer digits around zero.
-    centre = real.mean(0)
-    # torchmetrics expects a network here: ours gives back the embeddings that it is given.
-    unchanged = nn.Identity()
-    unchanged.num_features = real.shape[1]  # type: ignore[assignment]
-    # normalize=True only promises floating-point input.
-    metric = FrechetInceptionDistance(unchanged, normalize=True, input_img_size=(real.shape[1],))
-    metric.set_dtype(torch.float64)
-    metric.update(real - centre, real=True)
-    metric.update(generated - centre, real=False)
-    return max(0.0, float(metric.compute()))
+    moments = [_moments(one) for one in (real, generated)]
+    shift, spread = moments[0][0] - moments[1][0], moments[0][1].trace() + moments[1][1].trace()
+    overlap = _overlap(*(covariance for _, covariance in moments))
+    if overlap is None:
+        # What an eigenvalue loses to rounding, a singular value of the factors of both covariances does not.
+        factors = [
+            torch.linalg.qr((one.double() - mean) / math.sqrt(len(one) - 1), mode="r").R
+            for one, (mean, _) in zip((real, generated), moments, strict=True)
+        ]
+        overlap = torch.linalg.svdvals(factors[0] @ factors[1].T).sum()
+    return max(0.0, float(shift.square().sum() + spread - 2 * overlap))
+
+
+def _moments(clips: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean `[D]` and covariance `[D, D]` of embeddings `[N, D]`."""
+    from scipy.linalg.blas import dsyrk
+
+    mean = torch.stack([part.double().sum(0) for part in clips.split(PIECE)]).sum(0) / len(clips)
+    squares = np.zeros((len(mean), len(mean)), order="F")
+    for part in clips.split(PIECE):
+        # One triangle, which is half the work of a product.
+        dsyrk(1 / (len(clips) - 1), (part.double() - mean).numpy().T, 1, squares, lower=1, overwrite_c=1)
+    lower = torch.from_numpy(squares)
+    return mean, lower + lower.tril(-1).T
+
+
+def _overlap(real: Tensor, generated: Tensor) -> Tensor | None:
+    """The trace of the root of the product of two covariances, or None where one is as good as singular."""
+    lower, failed = torch.linalg.cholesky_ex(real)
+    if failed:
+        return None
+    # A symmetric matrix with the product's eigenvalues.
+    values = torch.linalg.eigvalsh(lower.T @ generated @ lower)
+    return values.sqrt().sum() if values[0] > LEAST_OF_MOST * values[-1] else None
 
 
 def kernel_audio_distance(real: Tensor, generated: Tensor) -> float:
@@ -72,7 +94,7 @@ def kernel_audio_distance(real: Tensor, generated: Tensor) -> float:
 
 def frechet_counted(real: Tensor, generated: Tensor) -> Counted:
     """`frechet_audio_distance` as a function of how often each generated clip is counted; errors are the same."""
-    real, generated = _checked(real, generated)
+    real, generated = (one.double() for one in _checked(real, generated))
     real_clips, clips = (real - real.mean(0)).numpy(), (generated - real.mean(0)).numpy()
     # factor.T @ factor is the real covariance; the trace of the root of the product of both covariances is the sum
     # of the roots of the eigenvalues of a symmetric matrix, which stay real.
@@ -98,7 +120,7 @@ def kernel_counted(real: Tensor, generated: Tensor) -> Counted:
     A clip that is counted n times stands for n clips of other captions: it is never paired with its own copy, which
     would pull every draw upwards. At least two different clips must be counted.
     """
-    real, generated = _checked(real, generated)
+    real, generated = (one.double() for one in _checked(real, generated))
     bandwidth = float(torch.nn.functional.pdist(real[:: -(-len(real) // MOST_FOR_MEDIAN)]).median())
     if bandwidth == 0:
         raise ValueError("half or more of the real clips have the same embedding; the judge tells nothing apart")
@@ -106,7 +128,9 @@ def kernel_counted(real: Tensor, generated: Tensor) -> Counted:
     real, generated = ((one - real.mean(0)) / (math.sqrt(2) * bandwidth) for one in (real, generated))
     pairs_of_real = sum(weight * float(values.sum()) for _, _, weight, values in _within(real))
     real_mean = pairs_of_real / (len(real) * (len(real) - 1))
-    between = sum(_kernel(part, generated).sum(0).numpy() for part in real.split(PIECE)) / len(real)
+    between = np.concatenate(
+        [sum(_kernel(part, clips).sum(0).numpy() for part in real.split(PIECE)) for clips in generated.split(PIECE)]
+    ) / len(real)
 
     def distance(counts: Array) -> Array:
         total = counts.sum(1)
@@ -143,10 +167,10 @@ def _checked(real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
             raise ValueError(f"{name} embeddings of shape {list(embeddings.shape)}: need [clips, dimensions]")
         if len(embeddings) < 2:
             raise ValueError(f"{name} set of {len(embeddings)} clips: a distance needs at least 2; sample more")
-        if not torch.isfinite(embeddings).all():
+        if not torch.stack(embeddings.aminmax()).isfinite().all():  # a tenth of asking each value
             raise ValueError(f"{name} embeddings hold values that are not finite; look at the clips they come from")
     if real.shape[1] != generated.shape[1]:
         raise ValueError(
             f"embeddings of {real.shape[1]} and {generated.shape[1]} dimensions; take both from the same judge"
         )
-    return real.detach().double().cpu(), generated.detach().double().cpu()
+    return real.detach().cpu(), generated.detach().cpu()
