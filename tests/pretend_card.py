@@ -5,7 +5,7 @@ It goes by the name of "meta", torch's device without memory, so that no card an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 CARD = "meta"
 # A card's tensors may be copied from and to the CPU and be indexed by tensors that lie there.
@@ -24,6 +23,8 @@ class OnCard(Tensor):
     """A tensor that says it lies on the card; `held` is what it computes with."""
 
     held: Tensor
+    # Its operations are told by `Operations`: torch's functions need not come by here, too.
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
     def __new__(cls, held: Tensor) -> OnCard:
@@ -51,6 +52,10 @@ class OnCard(Tensor):
 class Operations(TorchDispatchMode):
     """Operations compute where their tensors lie."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and the way around the compiler costs more than most operations
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return computed(function, args, kwargs or {})
 
@@ -77,19 +82,30 @@ def pretend_card() -> Iterator[None]:
 def computed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """What the operation gives, on the card where its tensors lie there. Raises RuntimeError for a mixture."""
     name = function.overloadpacket.__name__
-    tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
-    cards = [one for one in tensors if isinstance(one, OnCard)]
-    plain = [one for one in tensors if not isinstance(one, OnCard) and one.dim()]
-    if cards and plain and name not in BETWEEN:
+    tensors = [one for one in leaves((args, kwargs.values())) if isinstance(one, Tensor)]
+    on_card = any(isinstance(one, OnCard) for one in tensors)
+    if on_card and name not in BETWEEN and any(not isinstance(one, OnCard) and one.dim() for one in tensors):
         raise RuntimeError(f"{name}: tensors of two devices, shapes {[list(one.shape) for one in tensors]}")
-    wanted = kwargs.get("device")
-    on_card = bool(cards) if wanted is None else str(wanted) == CARD
-    if wanted is not None:
-        kwargs = {**kwargs, "device": torch.device("cpu")}
-    found = function(*tree_map(bare, args), **tree_map(bare, kwargs))
+    if (wanted := kwargs.get("device")) is not None:
+        on_card, kwargs = str(wanted) == CARD, {**kwargs, "device": torch.device("cpu")}
+    found = function(*each(bare, args), **{key: each(bare, value) for key, value in kwargs.items()})
     if name.endswith("_"):  # in place, of several tensors nothing is returned
         return None if name.startswith("_foreach") else args[0]
-    return tree_map(lambda one: OnCard(one) if on_card and isinstance(one, Tensor) else one, found)
+    return each(lambda one: OnCard(one) if isinstance(one, Tensor) else one, found) if on_card else found
+
+
+def leaves(values: Any) -> Iterator[Any]:
+    """What an operation is given, lists taken apart; torch's own walk costs more than most operations."""
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            yield from leaves(value)
+        else:
+            yield value
+
+
+def each(change: Callable[[Any], Any], value: Any) -> Any:
+    """`change` applied to a value, or to each of a list or tuple."""
+    return type(value)(each(change, one) for one in value) if type(value) in (list, tuple) else change(value)
 
 
 def bare(value: Any) -> Any:

@@ -39,6 +39,7 @@ def make(page):
     page.locator("#clip-a").get_by_label("Play", exact=True).wait_for()
 
 
+@pytest.mark.slow
 def test_a_prompt_becomes_clips_side_by_side_that_play_until_ctrl_c(served):
     port = served.args[-1]
     with pytest.raises(ValueError, match=f"--port {port}: taken; give another"):

@@ -81,6 +81,7 @@ def assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills, 
 
 
 @needs_audiocaps
+@pytest.mark.slow
 def test_faults_and_kills_lose_no_caption_and_no_reply(tmp_path, start_server):
     captions = read_captions(Path(CORPORA or "") / "audiocaps" / "val.csv", "caption")[:120]
     assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills=2, mark_every=60, fault_share=0.4)

@@ -71,6 +71,7 @@ def assert_no_secret_shown_or_kept(done, folder):
 PASSWORD_AS_SENT = base64.b64encode(b"me:password-planted").decode()
 
 
+@pytest.mark.slow
 def test_no_secret_is_in_any_log_output_cache_or_mlflow_entry(tmp_path, start_server, empty_store):
     """By the command itself: what is written as a program starts counts too."""
     address, _ = start_server(fault_share=0.5, time_out=0.01)

@@ -70,14 +70,17 @@ def browser():
         yield running
 
 
-@pytest.fixture
-def page(browser, page_file):
+def opened(browser, page_file):
     """The opened page; its security policy is lifted, since Playwright's waiting evaluates strings."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=True)
-    opened = context.new_page()
-    opened.goto(page_file.as_uri())
-    yield opened
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    yield page
     context.close()
+
+
+page = pytest.fixture(opened)
+still = pytest.fixture(scope="module")(opened)  # one for all tests that only look at it
 
 
 def time_of(place):
@@ -114,33 +117,31 @@ def test_opens_without_errors_and_without_the_network(browser, page_file):
     page.locator(".play").first.click()
     page.locator(".playing").wait_for()
     outside = [url for url in requests if not url.startswith(("data:", page_file.as_uri()))]
-    assert complaints == []
-    assert outside == []
+    assert (complaints, outside) == ([], [])
     assert page.locator("a[href]:not([href^='#'])").count() == 0
     context.close()
 
 
-def test_every_image_decodes(page):
-    page.wait_for_function("[...document.images].every(image => image.complete)")
-    widths = page.evaluate("[...document.images].map(image => image.naturalWidth)")
+def test_every_image_decodes(still):
+    still.wait_for_function("[...document.images].every(image => image.complete)")
+    widths = still.evaluate("[...document.images].map(image => image.naturalWidth)")
     assert len(widths) == 2 + 11
     assert all(width > 0 for width in widths)
 
 
-def test_what_comes_from_data_is_shown_as_text(page):
-    assert page.title() == "Listening & more"
-    assert page.locator("#two h3").inner_text() == NASTY
-    assert page.locator("#two .parts dd:not(.gap)").all_inner_texts() == [NASTY, NASTY]
-    assert page.evaluate("window.harmed") is None
-    assert page.locator("footer").inner_text() == "Drawn from <OpenMoji>."
-    assert page.locator("#two").get_by_role("button", name=f"Play Experiment A: {NASTY}", exact=True).count() == 1
+def test_what_comes_from_data_is_shown_as_text(still):
+    assert still.title() == "Listening & more"
+    assert still.locator("#two h3").inner_text() == NASTY
+    assert still.locator("#two .parts dd:not(.gap)").all_inner_texts() == [NASTY, NASTY]
+    assert still.evaluate("window.harmed") is None
+    assert still.locator("footer").inner_text() == "Drawn from <OpenMoji>."
+    assert still.locator("#two").get_by_role("button", name=f"Play Experiment A: {NASTY}", exact=True).count() == 1
 
 
-def test_doubts_stand_above_the_results(page):
-    assert page.locator(".doubts li").all_inner_texts() == ["too <small>: 8 captions", NASTY]
-    assert (
-        page.evaluate("document.querySelector('.doubts').compareDocumentPosition(document.querySelector('table'))") == 4
-    )
+def test_doubts_stand_above_the_results(still):
+    assert still.locator(".doubts li").all_inner_texts() == ["too <small>: 8 captions", NASTY]
+    order = "document.querySelector('.doubts').compareDocumentPosition(document.querySelector('table'))"
+    assert still.evaluate(order) == 4
 
 
 def test_a_conclusive_run_shows_no_doubts(tmp_path):
@@ -163,10 +164,10 @@ def test_credits_go_to_who_painted_and_recorded(corpus, backend, images, audio):
     assert ("OpenMoji" in text) == (backend == "pictograms")
 
 
-def test_table_shows_the_metrics_that_there_are(page):
-    head = [text.split("\n")[0] for text in page.locator("thead th").all_inner_texts()]
+def test_table_shows_the_metrics_that_there_are(still):
+    head = [text.split("\n")[0] for text in still.locator("thead th").all_inner_texts()]
     assert head == ["System", "FAD", "CLAP score", "Source accuracy"]
-    cells = [row.split("\t") for row in page.locator("tbody tr").all_inner_texts()]
+    cells = [row.split("\t") for row in still.locator("tbody tr").all_inner_texts()]
     assert [[cell.replace("\xa0", " ") for cell in row] for row in cells] == [
         ["Real audio", "0.00", "0.610", "93.4 %"],
         ["Experiment A", "4.25", "0.333", "50.0 %"],
@@ -244,10 +245,10 @@ def test_follows_the_colour_scheme(page):
     assert light != page.evaluate(paper)
 
 
-def test_missing_clips_and_images_are_said(page):
-    assert page.locator("#two .none").inner_text() == "no clip"
-    assert page.locator("#three .noimage").inner_text() == "no image"
-    assert page.locator("#three .row").is_hidden()
+def test_missing_clips_and_images_are_said(still):
+    assert still.locator("#two .none").inner_text() == "no clip"
+    assert still.locator("#three .noimage").inner_text() == "no image"
+    assert still.locator("#three .row").is_hidden()
 
 
 def test_without_scripts_the_browsers_own_players_stand(browser, page_file):

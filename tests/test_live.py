@@ -152,6 +152,7 @@ def broken_server(hangs):
         server.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hangs", "answers 500", "refuses"])
 def test_a_server_that_fails_neither_stops_nor_holds_up_a_stage_and_costs_one_line(folder, kind):
     with broken_server(hangs=kind == "hangs") as (address, asked):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
+
 import mlflow
 import pytest
 from mlflow import MlflowClient
@@ -18,11 +20,12 @@ REVISIONS = [
 ]
 
 
-@pytest.fixture
-def client(tmp_path, empty_store, monkeypatch):
+@pytest.fixture(scope="module")
+def client(tmp_path_factory, empty_store):
     """The store after four revisions were logged, the second being HEAD."""
-    (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
-    monkeypatch.chdir(tmp_path)
+    folder = tmp_path_factory.mktemp("store")
+    store = f"sqlite:///{folder / 'mlflow.db'}"
+    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
     for sha, md5, epochs, score_a, score_b, corpus in REVISIONS:
         outputs = {"models/experiment_a": "a1", "models/experiment_b": md5, "models/codec": "k1", "data/corpus": corpus}
         metrics = {
@@ -33,10 +36,11 @@ def client(tmp_path, empty_store, monkeypatch):
         }
         params = {"train_b.epochs": epochs, "train_a.batch_size": "4"}
         aliases = [f"champion-{sha[:7]}", *(["champion"] if sha == "b" * 40 else [])]
-        with tracking_client(tmp_path) as one:
+        with chdir(folder), tracking_client(folder) as one:
             log_models(one, sha, outputs, params, metrics, ("data/corpus", corpus), aliases)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    yield MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", store)
+        yield MlflowClient(store)
     mlflow.set_tracking_uri(None)
 
 

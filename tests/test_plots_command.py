@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -33,30 +34,33 @@ def shell(*words: str, folder: Path) -> None:
     subprocess.run(words, cwd=folder, check=True)
 
 
-@pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """Two commits of the pipeline's own plots, made by two machines."""
-    monkeypatch.chdir(tmp_path)
-    shell("git", "init", "-q", folder=tmp_path)
-    shell("dvc", "init", "-q", folder=tmp_path)
-    shutil.copytree(ROOT / ".dvc" / "plots", tmp_path / ".dvc" / "plots")
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """Two commits of the pipeline's own plots, made by two machines; the working folder of all tests here."""
+    folder = tmp_path_factory.mktemp("repository")
+    shell("git", "init", "-q", folder=folder)
+    shell("dvc", "init", "-q", folder=folder)
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     declared = stages["encoders"]["plots"] + stages["evaluate"]["plots"]
     plots = [item for item in declared if next(iter(item)) in TABLES]
     assert len(plots) == len(TABLES)
     stage = {"cmd": "true", "outs": [], "plots": plots}
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"evaluate": stage}}))
-    for number, name in enumerate(("Abacus", "Babbage")):
-        for path, rows in TABLES.items():
-            write_tsv(path, [{**row, **({"value": row["value"] + number} if "value" in row else {})} for row in rows])
-        shell("dvc", "commit", "-q", "-f", folder=tmp_path)
-        outputs = lock_hashes((tmp_path / "dvc.lock").read_text(), "outs")["evaluate"]
-        write_json("metrics/machines.json", {"evaluate": {"outputs": outputs_digest(outputs), "processor": name}})
-        shell("git", "add", "-A", folder=tmp_path)
-        shell("git", "commit", "-qm", name, folder=tmp_path)
-    return tmp_path
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"evaluate": stage}}))
+    with chdir(folder):
+        for number, name in enumerate(("Abacus", "Babbage")):
+            for path, rows in TABLES.items():
+                made = [{**row, **({"value": row["value"] + number} if "value" in row else {})} for row in rows]
+                write_tsv(path, made)
+            shell("dvc", "commit", "-q", "-f", folder=folder)
+            outputs = lock_hashes((folder / "dvc.lock").read_text(), "outs")["evaluate"]
+            write_json("metrics/machines.json", {"evaluate": {"outputs": outputs_digest(outputs), "processor": name}})
+            shell("git", "add", "-A", folder=folder)
+            shell("git", "commit", "-qm", name, folder=folder)
+        yield folder
 
 
+@pytest.mark.slow
 def test_the_page_draws_all_tables_names_the_machines_and_asks_nothing_of_the_network(repository):
     """Made by `.venv/bin/bind-an-audio`, the environment not activated."""
     entry = [sys.executable, "-c", "from stages.commands.main import entry; entry()"]

@@ -55,8 +55,8 @@ def pairs() -> Embeddings:
     )
 
 
-def denoiser() -> Any:
-    return build_denoiser(PARAMS.backbone, 4, WIDTH).to(CARD)
+def denoiser(**changes: Any) -> Any:
+    return build_denoiser(PARAMS.backbone.model_copy(update=changes), 4, WIDTH).to(CARD)
 
 
 def test_mixing_devices_is_refused():
@@ -71,7 +71,7 @@ def test_experiment_a_trains_on_a_card(tmp_path, fusion):
     changes = {"fusion": fusion, "modality_dropout": 0.5, "batch_size": 3, "stage_1": stage, "stage_2": stage}
     data = pairs()
     trained = training_a.train_experiment_a(
-        PARAMS.train_a.model_copy(update=changes), data, data.to(CARD), denoiser(), tmp_path
+        PARAMS.train_a.model_copy(update=changes), data, data.to(CARD), denoiser(channels=[16]), tmp_path
     )
     assert all(isinstance(tensor, OnCard) for tensor in trained.best.values())
     assert trained.metrics["updates"] == 4

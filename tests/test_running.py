@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import runpy
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from stages.plumbing.running import run, run_command
 from tests.shell import PATIENCE_SECONDS, wait_until
@@ -30,25 +33,25 @@ WRITERS = {
 }
 
 
-def ended(code: str, folder: Path) -> str:
-    """The one line that a program ended with."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stderr
-    (line,) = done.stderr.splitlines()
+def ended(main: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a stage ends with."""
+    with pytest.raises(SystemExit, match=r"^1$"):
+        run(main)
+    (line,) = capsys.readouterr().err.splitlines()
     return line
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_disk_that_takes_no_more_is_one_line_whichever_library_writes(tmp_path, name):
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
-    code = f"{limited}def main():\n    {WRITERS[name]}\nfrom stages.plumbing.running import run\nrun(main)"
-    assert "cannot be written" in ended(code, tmp_path)
+def test_a_disk_that_takes_no_more_is_one_line_whichever_library_writes(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["x.py"])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        line = ended(lambda: exec(WRITERS[name], {}), capsys)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "cannot be written" in line
 
 
 @pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EFBIG"])
@@ -116,15 +119,11 @@ def test_a_stop_from_outside_is_one_line_and_leaves_no_temporary_file(tmp_path, 
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_weights_that_were_cut_off_are_one_line_with_the_way_to_have_them_back(tmp_path):
-    code = """
-from pathlib import Path
-from safetensors.torch import load_file
-from stages.plumbing.running import run
-Path("x.safetensors").write_bytes(bytes(9))
-run(lambda: load_file("x.safetensors"))
-"""
-    assert "`dvc checkout --force` brings it back" in ended(code, tmp_path)
+def test_weights_that_were_cut_off_are_one_line_with_the_way_to_have_them_back(tmp_path, monkeypatch, capsys):
+    (tmp_path / "x.safetensors").write_bytes(bytes(9))
+    monkeypatch.setattr(sys, "argv", ["x.py"])
+    line = ended(lambda: load_file(tmp_path / "x.safetensors"), capsys)
+    assert "`dvc checkout --force` brings it back" in line
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a fault of the program"), AssertionError("ours"), KeyError("x")])

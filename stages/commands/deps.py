@@ -15,8 +15,9 @@ from __future__ import annotations
 import argparse
 import ast
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
@@ -105,19 +106,36 @@ def code_dependencies(module: str, root: Path = Path(".")) -> set[str]:
         file = waiting.pop()
         if file is None or (name := file.relative_to(root).as_posix()) in found or name.startswith(CHANGE_NO_OUTPUT):
             continue
-        tree = ast.parse(file.read_text(encoding="utf-8"), name)
-        if file.name == "__init__.py" and all(isinstance(statement, ast.Expr) for statement in tree.body):
+        facts = _facts(file.read_text(encoding="utf-8"), name)
+        if file.name == "__init__.py" and facts.docstring_alone:
             continue
-        found.add(name)
-        found.update(path.relative_to(root).as_posix() for path in _data_files(tree, file.parent))
-        waiting += [_module_file(imported, root) for imported in imported_modules(tree, module_of(name))]
+        beside = (path for path in file.parent.iterdir() if path.is_file() and path.suffix not in NO_DATA)
+        found |= {name, *(path.relative_to(root).as_posix() for path in beside if path.name in facts.literals)}
+        waiting += [_module_file(imported, root) for imported in facts.imports]
     return found
 
 
 def sections_read(module: str, root: Path = Path(".")) -> set[str]:
     """Return the sections of params.yaml that a stage's code takes from `load_params()` or from a `Params`."""
-    files = (root / name for name in code_dependencies(module, root) if name.endswith(".py"))
-    return {name for file in files for name in _sections_of(ast.parse(file.read_text(encoding="utf-8")))}
+    names = [name for name in code_dependencies(module, root) if name.endswith(".py")]
+    return {section for name in names for section in _facts((root / name).read_text(encoding="utf-8"), name).sections}
+
+
+class _Facts(NamedTuple):
+    """What a module's text says."""
+
+    docstring_alone: bool
+    imports: set[str]
+    literals: set[Any]
+    sections: set[str]
+
+
+@cache
+def _facts(text: str, name: str) -> _Facts:
+    tree = ast.parse(text, name)
+    literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    docstring_alone = all(isinstance(statement, ast.Expr) for statement in tree.body)
+    return _Facts(docstring_alone, imported_modules(tree, module_of(name)), literals, _sections_of(tree))
 
 
 def module_of(file: str) -> str:
@@ -143,12 +161,6 @@ def imported_modules(tree: ast.Module, importer: str) -> set[str]:
 def _module_file(module: str, root: Path) -> Path | None:
     base = root.joinpath(*module.split("."))
     return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
-
-
-def _data_files(tree: ast.Module, folder: Path) -> list[Path]:
-    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    beside = (path for path in folder.iterdir() if path.is_file() and path.suffix not in NO_DATA)
-    return [path for path in beside if path.name in words]
 
 
 def _sections_of(tree: ast.Module) -> set[str]:
