@@ -120,10 +120,12 @@ def test_a_stop_from_outside_is_one_line_and_leaves_no_temporary_file(tmp_path, 
 
 
 def test_weights_that_were_cut_off_are_one_line_with_the_way_to_have_them_back(tmp_path, monkeypatch, capsys):
+    def main():
+        load_file(tmp_path / "x.safetensors")
+
     (tmp_path / "x.safetensors").write_bytes(bytes(9))
     monkeypatch.setattr(sys, "argv", ["x.py"])
-    line = ended(lambda: load_file(tmp_path / "x.safetensors"), capsys)
-    assert "`dvc checkout --force` brings it back" in line
+    assert "`dvc checkout --force` brings it back" in ended(main, capsys)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a fault of the program"), AssertionError("ours"), KeyError("x")])
