@@ -3,7 +3,7 @@
 Command: `OMP_NUM_THREADS=1 python -m tests.benchmarks [FILE ...] [--small]`: all files of this folder that have a
 function `rows`, or the named ones. Reads nothing but what a row's file names; writes `metrics/benchmarks.json` and the
 table of `docs/benchmarks.md`, where other rows stay as they are. `--small` tries everything at a size of seconds and
-writes nothing. The whole takes about half an hour and 8 GB.
+writes nothing. The whole takes about an hour and 8 GB.
 """
 
 from __future__ import annotations

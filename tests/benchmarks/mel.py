@@ -29,14 +29,15 @@ def rows(small: bool) -> list[Row]:
     }
 
     def ours() -> Tensor:
-        return torch.cat([mel_spectrogram(clip[None]) for clip in waveforms.clamp(-1, 1)])
+        return torch.cat([mel_spectrogram(clip[None]) for clip in waveforms])
 
     def peer() -> Tensor:
-        padded = np.pad(waveforms.clamp(-1, 1).numpy(), ((0, 0), (PADDING, PADDING)), mode="reflect")
-        bands = [
-            librosa.feature.melspectrogram(y=clip, center=False, power=1.0, fmax=SAMPLE_RATE / 2, **settings)
-            for clip in padded
-        ]
+        bands = []
+        for clip in waveforms.numpy():
+            padded = np.pad(clip.clip(-1, 1), PADDING, mode="reflect")
+            bands.append(
+                librosa.feature.melspectrogram(y=padded, center=False, power=1.0, fmax=SAMPLE_RATE / 2, **settings)
+            )
         return torch.from_numpy(np.log10(np.stack(bands).clip(min=10**SILENCE)))
 
     what = f"log mels of {len(waveforms):,} clips of 10 s, one after the other, beside librosa's melspectrogram"

@@ -2,7 +2,8 @@
 
 The loop as stages run it: loss, gradients, clipping, Muon and AdamW, average. The limit is what the counted operations
 of a loss and its gradients (convolutions, products, attention) take at the rate of one large float32 product on the
-same threads. Clips are noise; captions are of the usual length.
+same threads. Clips are noise; captions are of the usual length. Which kind of work an update's time goes into is
+torch's profiler's, in a run of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from stages import codec, encoders
 from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE
@@ -42,6 +44,16 @@ CAPTIONS = (
     "Tiny raindrops on a tin roof patter swiftly, then fade away.",
     "An old siren in a cellar wails once at an unhurried pace.",
 )
+# By words in the names of torch's operations, the first that fits; what an optimiser calls is the optimiser's.
+KINDS = {
+    "optimisers": ("Optimizer.step",),
+    "convolutions": ("convolution",),
+    "attention": ("scaled_dot_product",),
+    "products": ("mm",),
+    "norms": ("group_norm", "layer_norm"),
+    "copies": ("copy_", "aten::cat", "aten::index", "aten::fill_"),
+    "activations and sums element by element": ("aten::",),
+}
 
 
 @dataclass(frozen=True)
@@ -78,8 +90,28 @@ def row(name: str, training: Training, rate: float, updates: int) -> Row:
 
     limit = 0.5e12 * teraflops_per_update(training.network, both) / rate
     ours = seconds_an_update(training, updates)
-    share = f"{100 * limit / ours:.0f} % of one large product's rate"
-    return Row(f"update_{name}", f"an update of {name}, {limit * rate / 1e9:.2f} GFLOP: {share}", ours, limit_s=limit)
+    what = (
+        f"an update of {name}, {limit * rate / 1e9:.2f} GFLOP: {100 * limit / ours:.0f} % of one large product's rate; "
+        f"{spent(training, updates)}"
+    )
+    return Row(f"update_{name}", what, ours, limit_s=limit)
+
+
+def spent(training: Training, updates: int) -> str:
+    """Which share of an update's time goes into each kind of work; the rest is the loop's, autograd's and torch's."""
+    with profile(activities=[ProfilerActivity.CPU]) as watched:
+        seconds = updates * seconds_an_update(training, updates)
+    shares = dict.fromkeys(KINDS, 0.0)
+    for event in watched.events():
+        names, parent = [event.name], event.cpu_parent
+        while parent is not None:
+            names.append(parent.name)
+            parent = parent.cpu_parent
+        called = next((name for name in names if "Optimizer.step" in name), event.name)
+        kind = next((kind for kind, words in KINDS.items() if any(word in called for word in words)), None)
+        if kind is not None:
+            shares[kind] += event.self_cpu_time_total / 1e6 / seconds
+    return ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in shares.items())
 
 
 def seconds_an_update(training: Training, updates: int) -> float:
