@@ -24,7 +24,7 @@ def main() -> None:
     """Sample experiment A."""
     params, data, network = load_params().sample, load_embeddings("test"), load_experiment_a().to(device())
 
-    def contexts(indices: list[int]) -> Tensor:
+    def contexts(indices: list[int], _: list[int]) -> Tensor:
         return network.context(data.text[indices].to(device()), data.image[indices].to(device()))
 
     systems = at_both_scales("experiment_a", contexts, params)

@@ -25,8 +25,8 @@ def main() -> None:
     """Sample experiment B."""
     params, data, network = load_params().sample, load_embeddings("test"), load_experiment_b().to(device())
 
-    def contexts(indices: list[int]) -> Tensor:
-        return network.context(data.text[indices].to(device()), data.image[indices].to(device()))
+    def contexts(indices: list[int], seeds: list[int]) -> Tensor:
+        return network.context(data.text[indices].to(device()), data.image[indices].to(device()), seeds)
 
     systems = at_both_scales("experiment_b", contexts, params)
     counts = write_samples("b", systems, load_denoiser(), data, params)

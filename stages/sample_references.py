@@ -24,10 +24,10 @@ def main() -> None:
     params, data = load_params().sample, load_embeddings("test")
     systems = [
         System("codec", None, 1.0, takes=1),
-        *at_both_scales("reference", lambda indices: data.clap_tokens[indices], params),
+        *at_both_scales("reference", lambda indices, _: data.clap_tokens[indices], params),
         System(
             "floor",
-            lambda indices: data.empty_tokens.repeat(len(indices), 1, 1),
+            lambda indices, _: data.empty_tokens.repeat(len(indices), 1, 1),
             1.0,
             params.clips_per_caption_unguided,
         ),

@@ -139,6 +139,8 @@ def test_each_stage_of_a_trains_what_it_says_whatever_the_share_of_dropped_capti
 def test_at_guidance_1_a_system_still_has_all_its_takes():
     sample = load_params(ROOT / "presets/smoke.yaml").sample
     values = {"guidance_scale": 1.0, "clips_per_caption": 3, "clips_per_caption_unguided": 1}
-    guided, unguided = at_both_scales("experiment_a", lambda indices: torch.ones(1), sample.model_copy(update=values))
+    guided, unguided = at_both_scales(
+        "experiment_a", lambda indices, _: torch.ones(1), sample.model_copy(update=values)
+    )
     assert (guided.takes, unguided.takes) == (3, 1)
     assert (guided.guidance_scale, unguided.guidance_scale) == (1.0, 1.0)

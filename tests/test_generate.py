@@ -13,7 +13,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from stages.commands import main as commands
-from stages.formats.files import write_json
+from stages.experiments.experiment_b import EXPERIMENT_B, ExperimentB
+from stages.experiments.fusion import save_experiment
+from stages.formats.files import read_json, write_json
 from stages.inference.generator import QUIET, Generator, decibels
 from stages.inference.run import FAST, Run
 from stages.plumbing.device import device
@@ -49,6 +51,20 @@ def test_networks_are_loaded_once_and_equal_arguments_give_equal_clips(models, e
     shutil.rmtree("models")
     first, second = (make("three slow rings", steps=2, seed=seed) for seed in (3, 4))
     assert not torch.equal(first, second)
+    assert torch.equal(make("three slow rings", steps=2, seed=3), first)
+
+
+def test_the_tokens_that_a_flow_draws_are_the_seeds(models):
+    config = read_json(EXPERIMENT_B / "config.json") | {"flow": {"steps": 2, "noise": 1.0}}
+    state = load_file(EXPERIMENT_B / "best.safetensors")
+    network = ExperimentB(config, state["generator.mean_tokens"])
+    network.load_state_dict(state, strict=False)
+    without = Generator(experiment="b")("three slow rings", steps=2, seed=3)
+    save_experiment(EXPERIMENT_B, config, network.state_dict())
+    make = Generator(experiment="b")
+    first, other = (make("three slow rings", steps=2, seed=seed) for seed in (3, 4))
+    assert not torch.equal(first, without)
+    assert not torch.equal(first, other)
     assert torch.equal(make("three slow rings", steps=2, seed=3), first)
 
 

@@ -77,7 +77,8 @@ def test_experiment_a_trains_on_a_card(tmp_path, fusion):
     assert trained.metrics["updates"] == 4
 
 
-def test_experiment_b_trains_on_a_card_with_all_its_treatments(tmp_path):
+@pytest.mark.parametrize(("last", "change"), [("finish", {"updates": 2}), ("flow", {"steps": 3})])
+def test_experiment_b_trains_on_a_card_with_all_its_treatments(tmp_path, last, change):
     changes = {
         "batch_size": 3,
         "epochs": 1,
@@ -87,7 +88,7 @@ def test_experiment_b_trains_on_a_card_with_all_its_treatments(tmp_path):
         "modality_dropout": 0.5,
         "loss_weights": PARAMS.train_b.loss_weights.model_copy(update={"contrastive": 1.0}),
         "position_weights": PARAMS.train_b.position_weights.model_copy(update={"padding": 0.5}),
-        "finish": PARAMS.train_b.finish.model_copy(update={"updates": 2}),
+        last: getattr(PARAMS.train_b, last).model_copy(update=change),
     }
     data = pairs()
     trained = training_b.train_experiment_b(

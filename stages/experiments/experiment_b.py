@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stages.experiments.fusion import CONFIG, WEIGHTS, Fusion
+from stages.experiments.token_flow import TokenFlow
 from stages.formats.files import read_json
 
 EXPERIMENT_B = Path("models/experiment_b")
@@ -56,10 +58,10 @@ class TokenGenerator(nn.Module):
 
 
 class ExperimentB(nn.Module):
-    """What is trained: fusion and token generator.
+    """What is trained: fusion, token generator and, where it has one, the flow.
 
-    `config` holds `fusion`, `embedding_dim` D, `width`, `blocks` and `heads`, and may hold `linear_path` and `centre`;
-    `mean_tokens` `[T, C]` becomes one of the weights.
+    `config` holds `fusion`, `embedding_dim` D, `width`, `blocks` and `heads`, and may hold `linear_path`, `centre` and
+    `flow`; `mean_tokens` `[T, C]` becomes one of the weights.
     """
 
     def __init__(self, config: dict[str, Any], mean_tokens: Tensor) -> None:
@@ -67,11 +69,22 @@ class ExperimentB(nn.Module):
         self.fusion = Fusion(config["fusion"], config["embedding_dim"], config.get("centre", False))
         sizes = {name: config[name] for name in SIZES if name in config}
         self.generator = TokenGenerator(config["embedding_dim"], mean_tokens, **sizes)
+        self.flow: TokenFlow | None = None
+        if "flow" in config:
+            self.flow = TokenFlow(mean_tokens, config["width"], config["blocks"], config["heads"], **config["flow"])
 
-    def context(self, text: Tensor, image: Tensor) -> Tensor:
-        """Text and image embeddings `[B, D]` to the U-Net's context `[B, T, C]`."""
-        context: Tensor = self.generator(self.fusion(text, image))
-        return context
+    def predict(self, text: Tensor, image: Tensor) -> Tensor:
+        """Text and image embeddings `[B, D]` to CLAP's most likely tokens `[B, T, C]`."""
+        predicted: Tensor = self.generator(self.fusion(text, image))
+        return predicted
+
+    def context(self, text: Tensor, image: Tensor, seeds: Sequence[int] = ()) -> Tensor:
+        """Text and image embeddings `[B, D]` to the U-Net's context `[B, T, C]`, by a flow drawn with a seed a row."""
+        predicted = self.predict(text, image)
+        if self.flow is None:
+            return predicted
+        assert len(seeds) == len(predicted), "a flow draws each row's tokens by a seed of its own"
+        return self.flow.draw(predicted, seeds)
 
 
 def load_experiment_b(folder: Path = EXPERIMENT_B) -> ExperimentB:

@@ -28,22 +28,23 @@ from stages.training.determinism import be_deterministic, derive_seed
 
 SAMPLES = Path("data/samples")
 BATCH = 32
+Contexts = Callable[[list[int], list[int]], Tensor]
 
 
 @dataclass(frozen=True)
 class System:
-    """What is sampled under one name: the contexts `[B, T, C]` of rows by their indices `[B]`, `takes` clips a row.
+    """What is sampled under one name: contexts `[B, T, C]` of rows by their indices and seeds, `takes` clips a row.
 
     Without contexts the real clips' own latents are decoded, which no generator can surpass.
     """
 
     name: str
-    contexts: Callable[[list[int]], Tensor] | None
+    contexts: Contexts | None
     guidance_scale: float
     takes: int
 
 
-def at_both_scales(name: str, contexts: Callable[[list[int]], Tensor], params: Sample) -> list[System]:
+def at_both_scales(name: str, contexts: Contexts, params: Sample) -> list[System]:
     """A system at its guidance scale and, as `<name>_guidance_1`, without guidance."""
     return [
         System(name, contexts, params.guidance_scale, params.clips_per_caption),
@@ -90,11 +91,12 @@ def make_clips(
     indices = [index for index, _ in takes]
     latents = data.latents[indices]
     if system.contexts is not None:
+        seeds = [derive_seed(params.seed, data.ids[index], take) for index, take in takes]
         latents = sample_latents(
             denoiser,
-            system.contexts(indices),
+            system.contexts(indices, seeds),
             data.empty_tokens,
-            seeds=[derive_seed(params.seed, data.ids[index], take) for index, take in takes],
+            seeds=seeds,
             latent_shape=tuple(latents.shape[1:]),
             sampler=params.sampler,
             steps=params.steps,

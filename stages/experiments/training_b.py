@@ -23,6 +23,7 @@ from stages.experiments.experiment_b import ExperimentB
 from stages.experiments.fusion import TrainedExperiment
 from stages.params.experiments import TrainB
 from stages.plumbing.device import device
+from stages.synthesis.samplers import initial_noise
 from stages.synthesis.unet import Denoiser
 from stages.training.compute import teraflops_per_update
 from stages.training.convergence import convergence
@@ -32,6 +33,7 @@ from stages.training.loop import Row, Trained, train
 from stages.training.parallel import batches_per_update, updates_per_epoch
 
 CRITERION = "validation_loss"
+FLOW_LOSS = "validation_flow_loss"
 
 
 def train_experiment_b(
@@ -56,11 +58,14 @@ def train_experiment_b(
         "fusion": params.fusion,
         "embedding_dim": data.text.shape[1],
         **params.model_dump(include={"width", "blocks", "heads", "linear_path", "centre"}),
+        **({"flow": params.flow.model_dump()} if params.flow.steps else {}),
     }
     network = ExperimentB(config, data.clap_tokens.mean(dim=0)).to(device())
     network.fusion.modality_dropout, network.fusion.noise = params.modality_dropout, params.noise
     if params.centre:
         network.fusion.centre_on(data.text.to(device()), data.image.to(device()))
+    if network.flow is not None:
+        network.flow.scale_by(data.clap_tokens)
     aligned, teraflops = align(params, network, data, valid, denoiser if diffusion_curve else None, work)
     curve = joined_curve([(aligned, teraflops)])
     best, last = aligned.curve[aligned.best_epoch - 1], aligned.curve[-1]
@@ -86,7 +91,7 @@ def train_experiment_b(
         metrics["finished_validation_diffusion_loss"] = round(min(row[DIFFUSION_LOSS] for row in finished.curve), 4)
     elif not diffusion_curve:
         with torch.no_grad():
-            context = network.eval().context(valid.text, valid.image)
+            context = network.eval().context(valid.text, valid.image, range(len(valid.ids)))
             metrics["best_validation_diffusion_loss"] = round(fixed_diffusion_loss(denoiser, valid.latents, context), 4)
     metrics |= best_report(network.eval(), valid)
     return TrainedExperiment(config, state, curve, metrics)
@@ -102,7 +107,7 @@ def align(
 
     def loss(number: int) -> Tensor:
         batch = data.rows(batch_indices(number, len(data.ids), params.batch_size, params.seed, "train_b")).to(device())
-        predicted, target = network.context(batch.text, batch.image), batch.clap_tokens
+        predicted, target = network.predict(batch.text, batch.image), batch.clap_tokens
         importance = (
             None if published else token_importance(batch.clap_lengths, target.shape[1], params.position_weights)
         )
@@ -110,6 +115,11 @@ def align(
         if params.loss_weights.contrastive:
             contrast = contrastive_loss(predicted[:, 0], target[:, 0], mean_tokens[0])
             value = value + params.loss_weights.contrastive * contrast
+        if network.flow is not None:
+            count = len(target)
+            times = ((torch.randperm(count) + torch.rand(count)) / count).to(device())
+            noise = torch.randn(target.shape).to(device())
+            value = value + network.flow.loss(predicted.detach(), target, times, noise)
         return value
 
     def validate(averaged: nn.Module) -> Row:
@@ -127,7 +137,7 @@ def align(
         work=work,
         epoch_updates=per_epoch,
         validate=validate,
-        best_by=CRITERION,
+        best_by=FLOW_LOSS if params.flow.steps else CRITERION,
         regime=params.regime,
     )
     return trained, teraflops
@@ -135,11 +145,19 @@ def align(
 
 def alignment_columns(params: TrainB, network: ExperimentB, valid: Embeddings, denoiser: Denoiser | None) -> Row:
     """What an epoch's row says of the validation split."""
-    predicted = network.context(valid.text, valid.image)
+    predicted, seeds = network.predict(valid.text, valid.image), range(len(valid.ids))
     report = alignment_report(predicted, valid.clap_tokens, valid.clap_lengths, network.generator.mean_tokens)
+    flow: Row = {}
+    if network.flow is not None:
+        times = (torch.arange(len(seeds)) + 0.5).to(predicted.device) / len(seeds)
+        noise = initial_noise(seeds, tuple(predicted.shape[1:])).to(predicted.device)
+        flow[FLOW_LOSS] = float(network.flow.loss(predicted, valid.clap_tokens, times, noise))
+    if denoiser:
+        context = network.context(valid.text, valid.image, seeds)
+        flow[DIFFUSION_LOSS] = fixed_diffusion_loss(denoiser, valid.latents, context)
     return {
         CRITERION: float(alignment_loss(predicted, valid.clap_tokens, params.loss_weights)),
-        **({DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, predicted)} if denoiser else {}),
+        **flow,
         **{name: report[name] for name in ("explained_first", "explained_words", "explained_padding")},
     }
 
@@ -172,7 +190,7 @@ def finish(
 def last_training_loss(params: TrainB, network: ExperimentB, data: Embeddings, valid: Embeddings) -> float:
     """The validation's loss on as many training pairs."""
     rows = data.rows(torch.arange(min(len(valid.ids), len(data.ids)))).to(device())
-    predicted = network.eval().context(rows.text, rows.image)
+    predicted = network.eval().predict(rows.text, rows.image)
     return float(alignment_loss(predicted, rows.clap_tokens, params.loss_weights))
 
 
@@ -195,11 +213,18 @@ def baseline_metrics(params: TrainB, data: Embeddings, valid: Embeddings, denois
 
 @torch.no_grad()
 def best_report(network: ExperimentB, valid: Embeddings) -> dict[str, float]:
-    """What the weights that are kept predict on the validation split."""
+    """How the contexts of the weights that are kept compare with CLAP's tokens, on the validation split.
+
+    By a flow they are drawn; `predicted_` then tells what they are drawn about.
+    """
     mean_tokens, target = network.generator.mean_tokens, valid.clap_tokens
-    predicted = network.context(valid.text, valid.image)
-    report = alignment_report(predicted, target, valid.clap_lengths, mean_tokens)
-    centred, truth = (predicted - mean_tokens).flatten(1), (target - mean_tokens).flatten(1)
+    context = network.context(valid.text, valid.image, range(len(valid.ids)))
+    report = alignment_report(context, target, valid.clap_lengths, mean_tokens)
+    if network.flow is not None:
+        predicted = network.predict(valid.text, valid.image)
+        found = alignment_report(predicted, target, valid.clap_lengths, mean_tokens)
+        report |= {f"predicted_{name}": value for name, value in found.items()}
+    centred, truth = (context - mean_tokens).flatten(1), (target - mean_tokens).flatten(1)
     report["retrieval_recall_at_1"] = recall_at(centred, truth, 1)
-    report |= mismatch_around(network.fusion(valid.text, valid.image), predicted, target)
+    report |= mismatch_around(network.fusion(valid.text, valid.image), context, target)
     return {name: round(value, 4) for name, value in report.items()}

@@ -91,11 +91,12 @@ class Generator:
         self._codec = load_codec(models / "codec").to(where)
         with torch.no_grad():
             self._empty = self._clap.token_features(self._tokenizer([""]))[0]
-        self._contexts: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
+        self._contexts: dict[str, Callable[[Tensor, Tensor, list[int]], Tensor]] = {}
         self._denoisers: dict[str, Denoiser] = {}
         if "a" in self.experiments:
             trained = load_experiment_a(models / "experiment_a", models / "backbone").to(where)
-            self._contexts["a"], self._denoisers["a"] = trained.context, trained.denoiser
+            self._denoisers["a"] = trained.denoiser
+            self._contexts["a"] = lambda text, image, _: trained.context(text, image)
         if "b" in self.experiments:
             self._contexts["b"] = load_experiment_b(models / "experiment_b").to(where).context
         if {"b", "reference"} & set(self.experiments):
@@ -152,11 +153,12 @@ class Generator:
         if name not in self.experiments:
             raise ValueError(f"--experiment {name}: not loaded; Generator(experiment=...) was given {self.experiments}")
         channels, height, width = self._codec.latent_shape
+        seeds = [derive_seed(seed, "generate")]
         latents = sample_latents(
             self._denoisers[name],
-            self._context(request, name),
+            self._context(request, name, seeds),
             self._empty,
-            seeds=[derive_seed(seed, "generate")],
+            seeds=seeds,
             latent_shape=(channels, height, width if request.seconds is None else latent_width(request.seconds)),
             sampler=request.sampler,
             steps=request.steps,
@@ -167,7 +169,7 @@ class Generator:
         waveform = waveform if request.seconds is None else waveform[: round(request.seconds * SAMPLE_RATE)]
         return safe(waveform)
 
-    def _context(self, request: Request, experiment: str) -> Tensor:
+    def _context(self, request: Request, experiment: str, seeds: list[int]) -> Tensor:
         """What the U-Net is steered by, `[1, T, C]`."""
         from stages.towers import imagebind as ib
 
@@ -187,7 +189,7 @@ class Generator:
         assert given is not None
         missing = torch.zeros_like(given)
         context: Tensor = self._contexts[experiment](
-            missing if text is None else text, missing if image is None else image
+            missing if text is None else text, missing if image is None else image, seeds
         )
         return context
 

@@ -92,6 +92,16 @@ class PositionWeights(Section):
         return self
 
 
+class Flow(Section):
+    """A flow that draws experiment B's tokens about the predicted ones, in so many Euler `steps`; 0 takes those.
+
+    noise: what a draw starts from, as a share of the noise learnt from; at 1 it spreads as CLAP's tokens do.
+    """
+
+    steps: Annotated[int, Field(ge=0)]
+    noise: Share
+
+
 class Finish(Section):
     """Experiment B's last updates: through the frozen U-Net's denoising loss, the best on the validation split kept."""
 
@@ -123,12 +133,15 @@ class TrainB(Section):
     position_weights: PositionWeights
     centre: bool
     noise: NotNegative
+    flow: Flow
     finish: Finish
 
     @model_validator(mode="after")
     def _divides(self) -> TrainB:
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} does not divide width={self.width}; choose heads that do")
+        if self.flow.steps and self.finish.updates:
+            raise ValueError("flow.steps would draw CLAP's tokens anew and undo finish.updates; set one of them to 0")
         _keeps_its_modality(self)
         return self
 

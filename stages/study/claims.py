@@ -137,6 +137,7 @@ CHECKS = [
     _closed("a-mean", "A closes 70 % of the way: attributes", "above", MOST, "attribute_adherence"),
     _gap("b_best-mean", "b-mean", "The treatment makes B better"),
     _gap("b-mean", "b-transformer", "A linear map beside the transformer makes B better"),
+    _gap("b-flow", "b-mean", "A flow head makes B better"),
     _gap("b_best-mean", "a-mean", "The best B is better than A"),
     *(
         _gap(f"{arm}-mean", f"{arm}-{alone}", f"{name}: both modalities beat the {alone} alone")

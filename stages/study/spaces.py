@@ -26,7 +26,7 @@ def spaces() -> dict[str, tuple[Tensor, Tensor]]:
     sides = {
         "Before: fused embedding": a.fusion(pairs.text, pairs.image),
         "After A's projection": a.context(pairs.text, pairs.image).mean(dim=1),
-        "After B's transformation": b.context(pairs.text, pairs.image).mean(dim=1),
+        "After B's transformation": b.context(pairs.text, pairs.image, range(len(pairs.ids))).mean(dim=1),
     }
     return {f"{title}\nCKA {mismatch(one, clap)['cka']:.2f}": in_plane(one, clap) for title, one in sides.items()}
 

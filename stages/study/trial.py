@@ -25,7 +25,7 @@ from stages.plumbing.device import device
 from stages.study.arms import OWN, Arm, Swap
 from stages.synthesis.codec import load_codec
 from stages.synthesis.unet import Denoiser, load_denoiser
-from stages.training.determinism import be_deterministic
+from stages.training.determinism import be_deterministic, derive_seed
 
 
 def run_arm(arm: Arm, params: Params, scorers: Scorers, work: Path) -> dict[str, Any]:
@@ -60,6 +60,9 @@ def train_arm(
         training, curve = trained.metrics, trained.curve
 
     def contexts(rows: Embeddings) -> Tensor:
+        if isinstance(network, ExperimentB):
+            seeds = [derive_seed(params.sample.seed, item, 0) for item in rows.ids]  # as `sample_b` seeds a first take
+            return network.context(rows.text, rows.image, seeds)
         return rows.clap_tokens if network is None else network.context(rows.text, rows.image)
 
     if arm.unet_updates:
@@ -89,7 +92,7 @@ def sample_arm(
     by_id = {row["id"]: row for row in accepted_clips("test")}
     chosen = spread(range(len(test.ids)), params.sample.captions or len(test.ids))
 
-    def of_rows(indices: list[int]) -> Tensor:
+    def of_rows(indices: list[int], _: list[int]) -> Tensor:
         return contexts(test.rows(torch.tensor(indices)).to(device()))
 
     system = System("arm", of_rows, params.sample.guidance_scale, 1)

@@ -55,7 +55,7 @@ def main(folder: str, *more_steps: str) -> None:
     real = hear(waveforms, scorers).main
     print(f"| experiment | setting | evaluations | {' | '.join(METRICS.values())} |\n{'| --- ' * (3 + len(METRICS))}|")
     a, b = load_experiment_a(), load_experiment_b()
-    contexts = a.context(data.text, data.image), b.context(data.text, data.image)
+    contexts = a.context(data.text, data.image), b.context(data.text, data.image, range(len(data.ids)))
     for experiment, denoiser, context in zip("AB", (a.denoiser, load_denoiser()), contexts, strict=True):
         evaluated: list[int] = []
         denoiser.eval().register_forward_hook(lambda _, given, __, to=evaluated: to.append(len(given[0])))
