@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from itertools import chain
 
@@ -52,17 +53,7 @@ def main() -> None:
     for clip in clips:
         own = "visual_part" in clip
         parts = Decomposition(clip["visual_part"], clip["text_part"], (), None) if own else found[clip["caption"]]
-        rows.append(
-            {
-                "id": clip["id"],
-                "split": clip["split"],
-                "caption": clip["caption"],
-                "visual_part": parts.visual_part,
-                "text_part": parts.text_part,
-                "added": list(parts.added),
-                "reason": parts.reason,
-            }
-        )
+        rows.append({key: clip[key] for key in ("id", "split", "caption")} | asdict(parts))
     write_jsonl(DECOMPOSED, rows)
     print(f"{DECOMPOSED}:", *outcomes((row["caption"], row["reason"]) for row in rows), sep="\n  ")
     counts = {"captions": len(rows), "without_parts": sum(row["reason"] is not None for row in rows)}

@@ -17,7 +17,7 @@ from typing import Any
 
 from stages.corpus.clips import FOUNDATION, SPLITS
 from stages.corpus.esc_captions import caption_of
-from stages.corpus.listing import Clip, check_splits, counted, reject
+from stages.corpus.listing import Entry, check_splits, counted, reject
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip
 from stages.corpus.signals import Waveform, generator
@@ -41,7 +41,7 @@ MOST_NAMED = 12  # labels
 def main() -> None:
     """Write data/corpus/ for the corpus that params.yaml names."""
     prepare = load_params().prepare
-    items: list[Planned] | list[Clip]
+    items: list[Planned] | list[Entry]
     items, rejected = (plan(prepare), []) if prepare.corpus == "soundworld" else read_corpus(prepare)
     check_splits(prepare, (item.split for item in items), rejected)
     with replacing_folder(CORPUS) as folder:
@@ -73,23 +73,23 @@ def main() -> None:
     log_stage("prepare", prepare, counts | {f"rejected_{reason}": count for reason, count in counted(rejected)})
 
 
-def write_clip(prepare: Prepare, folder: Path, item: Planned | Clip) -> dict[str, Any]:
+def write_clip(prepare: Prepare, folder: Path, item: Planned | Entry) -> dict[str, Any]:
     """Write one clip into `folder`; return its row of metadata.jsonl, or of rejected.jsonl if it cannot be used."""
     import soundfile
 
     try:
         row, wave = make(item, prepare) if isinstance(item, Planned) else recorded(item, prepare)
     except UnusableClipError as error:
-        assert isinstance(item, Clip), "what soundworld makes is usable"
+        assert isinstance(item, Entry), "what soundworld makes is usable"
         return reject(item.id, item.file, error.reason, error.detail)
     soundfile.write(folder / row["file_name"], wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    if isinstance(item, Clip) and item.image:
+    if isinstance(item, Entry) and item.image:
         row["image"] = item.id + Path(item.image).suffix.lower()
         shutil.copyfile(Path(prepare.folder) / item.image, folder / row["image"])
     return row
 
 
-def recorded(clip: Clip, prepare: Prepare) -> tuple[dict[str, Any], Waveform]:
+def recorded(clip: Entry, prepare: Prepare) -> tuple[dict[str, Any], Waveform]:
     """Row and waveform of one clip of a corpus of recordings. Raises UnusableClipError as `load_clip`."""
     wave = load_clip(Path(prepare.folder) / clip.file, round(prepare.clip_seconds * SAMPLE_RATE))
     row: dict[str, Any] = {

@@ -29,7 +29,7 @@ from stages.tracking.stage_runs import log_stage
 
 DECOMPOSED = "data/decomposed.jsonl"
 OUTPUT = "data/quality"
-METRICS = "metrics/quality.json"
+FIGURES = "metrics/quality.json"
 REMEDIES = text.REMEDIES | checks.REMEDIES
 PAIR_KEYS = ("id", "split", "caption", "visual_part", "text_part")
 
@@ -86,7 +86,7 @@ def main() -> None:
         "added_words_share": round(counts["with_added"] / max(counts["accepted"], 1), 4),
         **{f"rejected_{reason}": count for reason, count in sorted(reasons_counted.items())},
     }
-    write_json(METRICS, metrics)
+    write_json(FIGURES, metrics)
     log_stage("quality", params, metrics)
 
 

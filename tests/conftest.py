@@ -34,6 +34,9 @@ def environment():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("HF_HUB_OFFLINE", "1")
+        # Else DVC leaves a process behind with each command, which asks its makers' servers.
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        patch.setenv("CI", "1")
         for name in ("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
         patch.delenv("BIND_AN_AUDIO_CACHE", raising=False)

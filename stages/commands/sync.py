@@ -307,9 +307,7 @@ def logged_revisions(client: Any, experiment_id: str) -> dict[str, str]:
 
 def how_to_return(revision: Revision) -> str:
     """Say how to bring the revision into the working folder; MLflow shows it as the run's description."""
-    if revision.experiment == NO_EXPERIMENT:
-        return f"`git checkout {revision.sha[:7]} && dvc checkout`. Listening page: {PAGE}."
-    return (
-        f"DVC experiment `{revision.experiment}` of {revision.baseline[:7]}: `dvc exp apply {revision.sha[:7]}`. "
-        f"Listening page: {PAGE}."
-    )
+    way = f"`git checkout {revision.sha[:7]} && dvc checkout`"
+    if revision.experiment != NO_EXPERIMENT:
+        way = f"DVC experiment `{revision.experiment}` of {revision.baseline[:7]}: `dvc exp apply {revision.sha[:7]}`"
+    return f"{way}. Listening page: {PAGE}."

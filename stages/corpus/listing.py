@@ -34,7 +34,7 @@ Rejected = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Clip:
+class Entry:
     """One clip of a corpus before its audio is read; `caption` is None where only a class is known."""
 
     id: str
@@ -48,9 +48,9 @@ class Clip:
     parts: tuple[str, str] | None = None  # its own visual part and text part
 
 
-def distinct(clips: list[Clip], rejected: list[Rejected]) -> tuple[list[Clip], list[Rejected]]:
+def distinct(clips: list[Entry], rejected: list[Rejected]) -> tuple[list[Entry], list[Rejected]]:
     """Shorten long ids, number equal ones and reject clips whose recording lies in another split."""
-    kept: list[Clip] = []
+    kept: list[Entry] = []
     splits: dict[str, str] = {}
     taken: set[str] = set()
     for clip in clips:
@@ -112,7 +112,7 @@ def drawn_split(recording: str, prepare: Prepare) -> str:
     return "valid" if draw < prepare.test_share + prepare.valid_share else "train"
 
 
-def with_captions(clip: Clip, captions: list[str], prepare: Prepare) -> Clip:
+def with_captions(clip: Entry, captions: list[str], prepare: Prepare) -> Entry:
     """Keep all captions of a clip and draw one by the clip's id and the stage's seed."""
     distinct_ones = tuple(dict.fromkeys(captions))
     drawn = distinct_ones[int(generator(prepare.seed, "caption", clip.id).integers(len(distinct_ones)))]

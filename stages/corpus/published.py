@@ -17,7 +17,7 @@ from typing import Any
 from stages.corpus.clips import Row
 from stages.corpus.listing import (
     SPLITS,
-    Clip,
+    Entry,
     Rejected,
     audio_by_name,
     csv_rows,
@@ -42,7 +42,7 @@ FOLDER_ENDS = ("", "_flac")
 NUMBER = r"\d+(?:\.\d+)?"
 
 
-def audiocaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
+def audiocaps(folder: Path, prepare: Prepare) -> tuple[list[Entry], list[Rejected]]:
     """`train.csv`, `val.csv`, `test.csv` with audiocap_id, youtube_id, start_time, caption; any of them will do.
 
     A clip's audio is named by its YouTube id, with or without `Y` before it and its start and end behind it, in seconds
@@ -55,7 +55,7 @@ def audiocaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected
     for stem, paths in names.items():
         for match in filter(None, (re.fullmatch(cut, stem) for cut in CUTS)):
             cuts[match[1], float(match[2])].update(paths)
-    clips: list[Clip] = []
+    clips: list[Entry] = []
     rejected: list[Rejected] = []
     for table, split in _tables(folder, files, {f"{word}.csv": SPLITS[word] for word in SPLITS}, "audiocaps"):
         rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
@@ -76,12 +76,12 @@ def audiocaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected
             found += [of_part(names.get(name, []), own, SPLITS.keys() - own) for name in ids]
             paths = next((of_part(paths, own) for paths in found if paths), [])
             name = f"audiocaps-{slug(video)}-{slug(start)}"
-            clip = Clip(name, f"youtube {video}", f"youtube-{video}", split, None, ())
+            clip = Entry(name, f"youtube {video}", f"youtube-{video}", split, None, ())
             _add(clip, paths, [text_of(row["caption"]) for row in group], prepare, clips, rejected)
     return distinct(clips, rejected)
 
 
-def clotho(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
+def clotho(folder: Path, prepare: Prepare) -> tuple[list[Entry], list[Rejected]]:
     """`clotho_captions_{development,validation,evaluation}.csv` with file_name, caption_1 to caption_5; any will do.
 
     Audio lies in a folder of the split's name, or in none of another's. Raises ValueError where there is no table, or
@@ -89,7 +89,7 @@ def clotho(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     """
     files = files_below(folder)
     names = audio_by_name(files)
-    clips: list[Clip] = []
+    clips: list[Entry] = []
     rejected: list[Rejected] = []
     for table, part in _tables(folder, files, {f"clotho_captions_{part}.csv": part for part in CLOTHO}, "clotho"):
         for where, row in csv_rows(folder, table, rejected, ("file_name", "caption_1")):
@@ -99,14 +99,14 @@ def clotho(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
             stem = PurePosixPath(file).stem
             paths = of_part(names.get(file_key(stem), []), {part}, CLOTHO.keys() - {part})
             if file and captions:
-                clip = Clip(f"clotho-{slug(stem)}", file, f"clotho-{file}", CLOTHO[part], None, ())
+                clip = Entry(f"clotho-{slug(stem)}", file, f"clotho-{file}", CLOTHO[part], None, ())
                 _add(clip, paths, captions, prepare, clips, rejected)
             else:
                 rejected.append(reject("", where, "no_caption", "no file_name or no caption"))
     return distinct(clips, rejected)
 
 
-def wavcaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
+def wavcaps(folder: Path, prepare: Prepare) -> tuple[list[Entry], list[Rejected]]:
     """Every JSON file below the folder that has `data`: a list of objects with `id` and `caption`.
 
     Audio is named by the id and lies in a folder named as the JSON's own (`AudioSet_SL`, `FreeSound_flac` ...), or in
@@ -138,7 +138,7 @@ def wavcaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]
                 rejected.append(reject("", f"{table}, row {number}", "no_caption", "no id or no caption"))
     if not texts and not rejected:
         raise ValueError(f"{folder}: no JSON with a list `data`; prepare.corpus=wavcaps needs WavCaps' json_files")
-    clips: list[Clip] = []
+    clips: list[Entry] = []
     others = {
         f"{part.lower()}{end}" for part in {*WAVCAPS.values(), *(part for part, _ in texts)} for end in FOLDER_ENDS
     }
@@ -151,7 +151,7 @@ def wavcaps(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]
             detail = f"named in {blacklist}; remove that file to keep it"
             rejected.append(reject(name, item, "blacklisted", detail))
         else:
-            clip = Clip(name, item, recording, drawn_split(recording, prepare), None, ())
+            clip = Entry(name, item, recording, drawn_split(recording, prepare), None, ())
             _add(clip, paths, captions, prepare, clips, rejected)
     return distinct(clips, rejected)
 
@@ -161,7 +161,7 @@ def _wavcaps_key(item: object) -> str:
 
 
 def _add(
-    clip: Clip, paths: list[str], captions: list[str], prepare: Prepare, clips: list[Clip], rejected: list[Rejected]
+    clip: Entry, paths: list[str], captions: list[str], prepare: Prepare, clips: list[Entry], rejected: list[Rejected]
 ) -> None:
     """Add a clip whose audio is the one path, or say why its file is none."""
     if len(paths) == 1:

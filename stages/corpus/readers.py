@@ -16,7 +16,7 @@ from stages.corpus.clips import Row
 from stages.corpus.esc_captions import categories
 from stages.corpus.listing import (
     SPLITS,
-    Clip,
+    Entry,
     Rejected,
     audio_by_name,
     csv_rows,
@@ -50,7 +50,7 @@ ESC10_NAMES = {  # of the folders that are not called as ESC-50's category
 }
 
 
-def read_corpus(prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
+def read_corpus(prepare: Prepare) -> tuple[list[Entry], list[Rejected]]:
     """List the clips of the corpus in `prepare.folder`, at most `prepare.clips` (0: all), and what was rejected.
 
     A limit keeps the shares of splits and classes. Raises ValueError where the folder is missing, laid out
@@ -70,7 +70,7 @@ def read_corpus(prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
     return _limited(sorted(clips, key=lambda clip: clip.id), prepare), rejected
 
 
-def _esc10(folder: Path, _prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
+def _esc10(folder: Path, _prepare: Prepare) -> tuple[list[Entry], list[Rejected]]:
     """Class folders such as `001 - Dog bark/1-100032-A.ogg`: fold, freesound id, take.
 
     Clips of one source lie in one fold: 1 to 3 train, 4 valid, 5 test.
@@ -87,17 +87,17 @@ def _esc10(folder: Path, _prepare: Prepare) -> tuple[list[Clip], list[Rejected]]
             rejected.append(reject("", file, "unknown_class", path.parent.name))
         else:
             clip = f"esc10-{match[1]}-{match[2]}-{match[3]}-{category.replace('_', '-')}"
-            clips.append(Clip(clip, file, f"freesound-{match[2]}", ESC_SPLITS[match[1]], None, (category,)))
+            clips.append(Entry(clip, file, f"freesound-{match[2]}", ESC_SPLITS[match[1]], None, (category,)))
     return clips, rejected
 
 
-def _esc50(folder: Path, _prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
+def _esc50(folder: Path, _prepare: Prepare) -> tuple[list[Entry], list[Rejected]]:
     """`meta/esc50.csv` beside `audio/`: columns filename, fold, category, src_file. Folds as in ESC-10."""
     if not (folder / "meta" / "esc50.csv").is_file():
         raise ValueError(
             f"{folder}: no meta/esc50.csv in it; prepare.corpus=esc50 needs ESC-50's folders meta/ and audio/"
         )
-    clips: list[Clip] = []
+    clips: list[Entry] = []
     rejected: list[Rejected] = []
     for where, row in csv_rows(folder, "meta/esc50.csv", rejected, ("filename", "fold", "category", "src_file")):
         name = row["filename"] or ""
@@ -111,11 +111,11 @@ def _esc50(folder: Path, _prepare: Prepare) -> tuple[list[Clip], list[Rejected]]
             rejected.append(reject(clip, file, "unknown_class", str(row["category"])))
         else:
             recording = f"freesound-{row['src_file'] or name}"
-            clips.append(Clip(clip, file, recording, ESC_SPLITS[row["fold"]], None, (row["category"],)))
+            clips.append(Entry(clip, file, recording, ESC_SPLITS[row["fold"]], None, (row["category"],)))
     return distinct(clips, rejected)
 
 
-def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejected]]:
+def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Entry], list[Rejected]]:
     """Every metadata.jsonl or metadata.csv with file_name and caption (or text).
 
     Optional: label, split, recording, image (the clip's picture, beside the table as the audio is), and visual_part
@@ -128,7 +128,7 @@ def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejec
     tables = [file for file in files if PurePosixPath(file).name in ("metadata.jsonl", "metadata.csv")]
     if not tables:
         raise ValueError(f"{folder}: no metadata.jsonl or metadata.csv with file_name and caption columns in it")
-    clips: list[Clip] = []
+    clips: list[Entry] = []
     rejected: list[Rejected] = []
     listed: set[tuple[str, str]] = set()
     origins: Counter[str] = Counter()
@@ -180,7 +180,7 @@ def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejec
                 if (named - {split}) if given else (not named and words & LIKE_SPLIT):
                     doubtful.append(file)
                 parts = (seen, heard) if seen else None
-                clips.append(Clip(clip, file, recording, split, caption, sources, image=image, parts=parts))
+                clips.append(Entry(clip, file, recording, split, caption, sources, image=image, parts=parts))
     print(f"{folder}: splits by " + ", ".join(f"{origin} ({count} clips)" for origin, count in origins.items()))
     brought = {"pictures": sum(bool(clip.image) for clip in clips), "parts": sum(bool(clip.parts) for clip in clips)}
     print(
@@ -201,14 +201,14 @@ def _audiofolder(folder: Path, prepare: Prepare) -> tuple[list[Clip], list[Rejec
     return distinct(clips, rejected)
 
 
-def _limited(clips: list[Clip], prepare: Prepare) -> list[Clip]:
+def _limited(clips: list[Entry], prepare: Prepare) -> list[Entry]:
     """Keep `prepare.clips` clips (0: all), spread over splits and classes in proportion."""
     if not prepare.clips or prepare.clips >= len(clips):
         return clips
-    groups: dict[tuple[str, tuple[str, ...]], list[Clip]] = defaultdict(list)
+    groups: dict[tuple[str, tuple[str, ...]], list[Entry]] = defaultdict(list)
     for clip in clips:
         groups[clip.split, clip.sources].append(clip)
-    ranked: list[tuple[float, float, Clip]] = []
+    ranked: list[tuple[float, float, Entry]] = []
     for group in groups.values():
         draws = sorted((float(generator(prepare.seed, "limit", clip.id).random()), clip.id, clip) for clip in group)
         ranked += [((rank + 0.5) / len(group), draw, clip) for rank, (draw, _, clip) in enumerate(draws)]

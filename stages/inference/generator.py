@@ -177,21 +177,16 @@ class Generator:
             if request.text is None:
                 raise ValueError("--experiment reference: reads a text alone; give --text")
             return self._clap.token_features(self._tokenizer([request.text]))
-        text = image = None
+        embedded: dict[str, Tensor] = {}
         if request.text is not None:
             # As `embed` gave it to ImageBind in training: captions as they stand, text parts processed.
             as_it_stands = self.run.params.embed.text == "caption"
             tokens = ib.tokenize([request.text if as_it_stands else process_text(request.text)])
-            text = ib.embed_texts(self._imagebind, tokens, self._text_length)
+            embedded["text"] = ib.embed_texts(self._imagebind, tokens, self._text_length)
         if request.pixels is not None:
-            image = ib.embed_images(self._imagebind, request.pixels[None])
-        given = text if text is not None else image
-        assert given is not None
-        missing = torch.zeros_like(given)
-        context: Tensor = self._contexts[experiment](
-            missing if text is None else text, missing if image is None else image, seeds
-        )
-        return context
+            embedded["image"] = ib.embed_images(self._imagebind, request.pixels[None])
+        missing = torch.zeros_like(next(iter(embedded.values())))
+        return self._contexts[experiment](embedded.get("text", missing), embedded.get("image", missing), seeds)
 
     def record(self, request: Request, seed: int, experiment: str | None = None) -> Record:
         """What a clip's file should remember, so that it can be made again."""

@@ -18,7 +18,7 @@ WARM_UPS = 3
 
 
 @dataclass(frozen=True)
-class Recording:
+class RecordedPass:
     """The tensors that a recorded pass reads, the pass, and what it writes."""
 
     given: dict[str | int, Tensor]
@@ -34,7 +34,7 @@ class Replayed:
 
     def __init__(self, call: Callable[..., Tensor], where: str) -> None:
         self.call, self.where = call, where
-        self.recordings: dict[tuple[Any, ...], Recording] = {}
+        self.recordings: dict[tuple[Any, ...], RecordedPass] = {}
 
     def __call__(self, *unnamed: Tensor, **named: Tensor) -> Tensor:
         """What the call returns, in memory of its own."""
@@ -50,7 +50,7 @@ class Replayed:
         recording.graph.replay()
         return recording.made.clone()
 
-    def _record(self, given: dict[str | int, Tensor]) -> Recording:
+    def _record(self, given: dict[str | int, Tensor]) -> RecordedPass:
         """Run the call beside the current stream first, as libraries set themselves up then, and record the next."""
         own = {key: tensor.to(self.where, copy=True) for key, tensor in given.items()}
         unnamed = [tensor for key, tensor in own.items() if isinstance(key, int)]
@@ -64,4 +64,4 @@ class Replayed:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             made = self.call(*unnamed, **named)
-        return Recording(own, graph, made)
+        return RecordedPass(own, graph, made)

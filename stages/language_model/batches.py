@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from stages.formats.keys import request_key
 from stages.language_model.answers import FILTERED, NoAnswerError, object_in, refusal
@@ -26,6 +26,7 @@ from stages.plumbing.progress import progress
 MOST_REQUESTS = 50_000
 MOST_BYTES = 190_000_000  # OpenAI takes 200 MB a file
 FILE_PATIENCE = 60  # a file takes so many times as long as another request
+ENDPOINT: Final = "/v1/chat/completions"
 MARK = "bind_an_audio"  # metadata key of a batch's digest
 FRUITLESS_ROUNDS = 3
 ENDED = ("completed", "expired", "cancelled", "failed")
@@ -89,7 +90,7 @@ class _Batches:
         size = 0
         for key in sorted(waiting):
             body = self.client.fitted(waiting[key])
-            row = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+            row = {"custom_id": key, "method": "POST", "url": ENDPOINT, "body": body}
             line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
             if lines and (len(lines) == self.most or size + len(line) > MOST_BYTES):
                 yield lines
@@ -111,16 +112,10 @@ class _Batches:
         async def make() -> Any:
             # Where an answer got lost the batch is there all the same.
             found = await api.batches.with_raw_response.list(limit=100)
-            return (
-                found
-                if _marked(found.text, digest)
-                else await api.batches.with_raw_response.create(
-                    input_file_id=uploaded["id"],
-                    endpoint="/v1/chat/completions",
-                    completion_window="24h",
-                    metadata={MARK: digest},
-                )
-            )
+            if _marked(found.text, digest):
+                return found
+            create = partial(api.batches.with_raw_response.create, endpoint=ENDPOINT, completion_window="24h")
+            return await create(input_file_id=uploaded["id"], metadata={MARK: digest})
 
         def made(text: str) -> str:
             try:

@@ -48,24 +48,16 @@ class Params(Section):
     evaluate: Evaluate
 
     @model_validator(mode="after")
-    def _judges_did_not_condition(self) -> Params:
+    def _sections_fit_each_other(self) -> Params:
         if self.encoders.clap == self.judges.clap:
             raise ValueError(
                 f"judges.clap and encoders.clap are both {self.judges.clap}; a judge must not score what it conditioned"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _pictures_are_brought(self) -> Params:
         if self.images.backend == "corpus" and self.prepare.corpus != "audiofolder":
             raise ValueError(
                 f"images.backend is corpus, but prepare.corpus={self.prepare.corpus} brings no pictures; only an "
                 "audiofolder does, in a column `image`"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _backbone_knows_its_inputs(self) -> Params:
         if self.backbone.source == "pretrained":
             if self.encoders.clap != "make_an_audio":
                 raise ValueError(
