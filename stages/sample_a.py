@@ -28,8 +28,8 @@ def main() -> None:
         return network.context(data.text[indices].to(device()), data.image[indices].to(device()))
 
     systems = at_both_scales("experiment_a", contexts, params)
-    counts = write_samples("a", systems, network.denoiser, data, params)
-    log_stage("sample_a", params, counts)
+    numbers = write_samples("a", systems, network.denoiser, data, params)
+    log_stage("sample_a", params, numbers)
 
 
 if __name__ == "__main__":

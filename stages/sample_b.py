@@ -29,8 +29,8 @@ def main() -> None:
         return network.context(data.text[indices].to(device()), data.image[indices].to(device()), seeds)
 
     systems = at_both_scales("experiment_b", contexts, params)
-    counts = write_samples("b", systems, load_denoiser(), data, params)
-    log_stage("sample_b", params, counts)
+    numbers = write_samples("b", systems, load_denoiser(), data, params)
+    log_stage("sample_b", params, numbers)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ def main() -> None:
             params.clips_per_caption_unguided,
         ),
     ]
-    counts = write_samples("references", systems, load_denoiser(), data, params)
-    log_stage("sample_references", params, counts)
+    numbers = write_samples("references", systems, load_denoiser(), data, params)
+    log_stage("sample_references", params, numbers)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ Runtime: 1 to 2 minutes on one core.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -36,6 +37,7 @@ def main() -> None:
         RESULTS / f"{name}-{seed}.json",
         {"arm": name, "seed": seed, "instrument": references["instrument"], **arm.model_dump(), **result},
     )
+    print(f"{name}, seed {seed}: {time.process_time():.0f} s of processor time")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from stages.commands.main import from_root, main
 from stages.formats.files import write_json
+from stages.tracking.machines import outputs_digest
 
 
 def test_show_prints_a_system_a_line_and_where_to_look(tmp_path, monkeypatch, capsys):
@@ -46,6 +47,23 @@ def test_show_leads_to_the_stages_runs_once_there_are_some(empty_store, tmp_path
     write_json("metrics/evaluation.json", {"real": {"fad": 1.25}})
     main(["show"])
     assert capsys.readouterr().out.endswith(f"/#/experiments/{made}/runs?workflowType=machine_learning\n")
+
+
+@pytest.mark.parametrize(("md5", "told"), [("b1", True), ("b2", False)])
+def test_show_tells_how_fast_the_clips_were_made_that_are_there(empty_store, tmp_path, monkeypatch, capsys, md5, told):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, "mlflow.db")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    tags = {"stage": "sample_b", "outputs": outputs_digest({"data/samples/b": "b1"})}
+    run = client.create_run(client.create_experiment("bind-an-audio"), tags=tags).info.run_id
+    for key, value in {"experiment_b_real_time_factor": 0.25, "peak_memory_gigabytes": 1.34}.items():
+        client.log_metric(run, key, value)
+    lock = f"schema: '2.0'\nstages:\n  sample_b:\n    outs:\n    - {{path: data/samples/b, md5: {md5}}}\n"
+    (tmp_path / "dvc.lock").write_text(lock)
+    write_json("metrics/evaluation.json", {"real": {"fad": 1.25}})
+    main(["show"])
+    line = "Audio sampled in a second: experiment_b 4.0 s (real-time factor 0.25; 1.3 GB at most)."
+    assert (line in capsys.readouterr().out.splitlines()) == told
 
 
 def test_show_works_from_a_folder_of_the_repository(tmp_path, monkeypatch, capsys):

@@ -91,6 +91,7 @@ def test_a_stage_is_logged_with_params_metrics_curve_and_hashes_under_its_parent
     _, (parent,) = runs(folder, "pipeline")
     assert child.data.params["train_b.loss_weights.mse"] == "2.0"
     assert child.data.metrics["loss"] == 0.5
+    assert 0.1 < child.data.metrics["peak_memory_gigabytes"] < 100
     assert child.data.metrics["nested.r1"] == 1
     points = client.get_metric_history(child.info.run_id, "curve/validation_loss")
     assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from stages.formats.files import read_json
 from stages.tracking.machines import machine_sentence
-from stages.tracking.mlflow_store import page_of, repository_root
-from stages.tracking.revisions import workspace_machines
-from stages.tracking.stage_runs import STAGES_EXPERIMENT
+from stages.tracking.mlflow_store import page_of, repository_root, tracking_client
+from stages.tracking.revisions import workspace_machines, workspace_outputs
+from stages.tracking.stage_runs import STAGES_EXPERIMENT, runs_that_wrote
 
 EVALUATION = Path("metrics/evaluation.json")
 COMPARISON = Path("metrics/comparison.json")
 LISTENING_PAGE = Path("metrics/listening/index.html")
+SAMPLED_BY = {"reference": "sample_references", "experiment_a": "sample_a", "experiment_b": "sample_b"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,9 +44,30 @@ def main(arguments: argparse.Namespace) -> None:
             print(measured(comparison, load_params(root / "params.yaml")))
         print("\n".join(verdict(comparison)))
     print(machine_sentence(workspace_machines()))
+    for line in sampling(repository_root()):
+        print(line)
     missing = "" if (root / LISTENING_PAGE).exists() else " (not here yet: `dvc repro` writes it)"
     print(f"Listening page: {root / LISTENING_PAGE}{missing}")
     print(f"MLflow: {page_of(repository_root(), STAGES_EXPERIMENT)}")
+
+
+def sampling(root: Path) -> list[str]:
+    """How fast the systems' clips were made and in how much memory, one line; none where MLflow does not know it."""
+    outputs = {stage: hashes for stage, hashes in workspace_outputs().items() if stage in SAMPLED_BY.values()}
+    if not outputs or not (os.environ.get("MLFLOW_TRACKING_URI") or (root / "mlflow.db").exists()):
+        return []
+    runs: dict[str, Any] = {}
+    with suppress(ValueError), tracking_client(root) as client:  # a store that does not answer is no trouble of these
+        runs = runs_that_wrote(client, outputs)
+    told = []
+    for system, stage in SAMPLED_BY.items():
+        metrics = runs[stage].data.metrics if stage in runs else {}
+        if factor := metrics.get(f"{system}_real_time_factor"):
+            memory = f"{metrics['peak_memory_gigabytes']:.1f} GB"
+            if "peak_gpu_memory_gigabytes" in metrics:
+                memory += f" and {metrics['peak_gpu_memory_gigabytes']:.1f} of the GPU's"
+            told.append(f"{system} {1 / factor:.1f} s (real-time factor {factor:.2g}; {memory} at most)")
+    return [f"Audio sampled in a second: {', '.join(told)}."] if told else []
 
 
 def verdict(comparison: Mapping[str, Any]) -> list[str]:

@@ -29,7 +29,6 @@ from stages.tracking.machines import (
     differing_stages,
     distinct_machines,
     machine_sentence,
-    outputs_digest,
 )
 from stages.tracking.mlflow_store import (
     flatten,
@@ -62,7 +61,7 @@ from stages.tracking.revisions import (
     revision_machines,
     revision_presets,
 )
-from stages.tracking.stage_runs import STAGES_EXPERIMENT, Point, curve_points
+from stages.tracking.stage_runs import Point, curve_points, runs_that_wrote
 
 REVISIONS_EXPERIMENT = "bind-an-audio-revisions"
 # What MLflow's table of revisions shows, by names whose first letters it has room for.
@@ -255,7 +254,7 @@ def log_revision(client: Any, experiment_id: str, revision: Revision, content: C
     committed, subject = git("show", "--no-patch", "--format=%ct %s", revision.sha).split(" ", maxsplit=1)
     milliseconds = int(committed) * 1000
     name = revision.experiment if revision.experiment != NO_EXPERIMENT else f"{revision.sha[:7]} {subject[:60]}"
-    made_by = stage_runs(client, revision.sha)
+    made_by = runs_that_wrote(client, revision_hashes(revision.sha, "outs"))
     tags = content.tags | {"stage_runs": json.dumps({stage: run.info.run_id for stage, run in made_by.items()})}
     run_id = str(client.create_run(experiment_id, start_time=milliseconds, run_name=name).info.run_id)
     short = {key: content.metrics[name] for key, name in SHORT.items() if name in content.metrics}
@@ -275,20 +274,6 @@ def log_revision(client: Any, experiment_id: str, revision: Revision, content: C
             client.set_tag(run.data.tags["mlflow.parentRunId"], "revision", revision.sha)
     client.set_tag(run_id, "revision", revision.sha)
     return run_id
-
-
-def stage_runs(client: Any, sha: str) -> dict[str, Any]:
-    """Stage -> the newest run in MLflow that wrote what the revision's dvc.lock holds; no entry where none did."""
-    experiment = client.get_experiment_by_name(STAGES_EXPERIMENT)
-    if experiment is None:
-        return {}
-    found = {}
-    for stage, outputs in revision_hashes(sha, "outs").items():
-        query = f"tags.stage = '{stage}' and tags.outputs = '{outputs_digest(outputs)}'"
-        runs = client.search_runs([experiment.experiment_id], query, max_results=1)
-        if runs:
-            found[stage] = runs[0]
-    return found
 
 
 def logged_revisions(client: Any, experiment_id: str) -> dict[str, str]:

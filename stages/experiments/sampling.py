@@ -5,6 +5,7 @@ A take's starting noise depends on the caption's id and the take alone, so all s
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +56,11 @@ def at_both_scales(name: str, contexts: Contexts, params: Sample) -> list[System
 @torch.no_grad()
 def write_samples(
     group: str, systems: Sequence[System], denoiser: Denoiser, data: Embeddings, params: Sample
-) -> dict[str, int]:
-    """Write `data/samples/<group>/<system>/` (FLAC + metadata.jsonl); return each system's number of clips.
+) -> dict[str, float]:
+    """Write `data/samples/<group>/<system>/` (FLAC + metadata.jsonl); return each system's numbers, for MLflow alone.
 
-    `denoiser` is moved to the device.
+    These are its clips and its `real_time_factor`: seconds that making a second of audio took, from contexts to
+    waveforms. `denoiser` is moved to the device.
     """
     be_deterministic()
     codec = load_codec().to(device())
@@ -66,17 +68,20 @@ def write_samples(
     pairs = {row["id"]: row for row in accepted_pairs("test")}
     rows = [pairs[item] for item in data.ids]
     chosen = spread(range(len(rows)), params.captions or len(rows))
-    counts = {}
+    numbers: dict[str, float] = {}
     with replacing_folder(SAMPLES / group) as folder:
         for system in systems:
             wanted = [(index, take) for index in chosen for take in range(system.takes)]
             written: list[Row] = []
+            spent = made = 0.0
             for batch in progress(in_batches(wanted, BATCH), system.name, -(-len(wanted) // BATCH)):
+                began = time.perf_counter()
                 waveforms = make_clips(system, batch, denoiser, codec, data, params)
+                spent, made = spent + time.perf_counter() - began, made + waveforms.numel() / SAMPLE_RATE
                 written += write_clips(folder / system.name, rows, batch, waveforms, system.guidance_scale)
             write_jsonl(folder / system.name / "metadata.jsonl", written)
-            counts[f"{system.name}_clips"] = len(written)
-    return counts
+            numbers |= {f"{system.name}_clips": len(written), f"{system.name}_real_time_factor": spent / made}
+    return numbers
 
 
 def make_clips(

@@ -13,6 +13,7 @@ import hashlib
 import json
 import platform
 import re
+import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,16 @@ def this_machine() -> dict[str, str]:
         if torch.cuda.is_available():
             facts["gpu"] = str(torch.cuda.get_device_name())
     return facts
+
+
+def peak_memory() -> dict[str, float]:
+    """Gigabytes that this process has held at most and, where it computed on a GPU, of that one's memory."""
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    found = {"peak_memory_gigabytes": held / 1e9}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and (most := torch.cuda.max_memory_allocated()):
+        found["peak_gpu_memory_gigabytes"] = most / 1e9
+    return found
 
 
 def processor(facts: Path = Path("/proc/cpuinfo")) -> str:

@@ -153,13 +153,19 @@ def revision_machines(sha: str) -> dict[str, str]:
     return machines_of(revision_hashes(sha, "outs"), read_machines(git_file(sha, MACHINES.as_posix()) or "{}"))
 
 
+def workspace_outputs() -> Lock:
+    """Each stage's outputs (path -> md5) in the working folder, as its dvc.lock has them."""
+    return lock_hashes(_read("dvc.lock"), "outs")
+
+
 def workspace_machines() -> dict[str, str]:
-    """Which machine made each stage's outputs in the working folder, as its dvc.lock has them."""
-    lock, known = (
-        path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        for path in (repository_root() / "dvc.lock", repository_root() / MACHINES)
-    )
-    return machines_of(lock_hashes(lock, "outs"), read_machines(known))
+    """Which machine made `workspace_outputs`."""
+    return machines_of(workspace_outputs(), read_machines(_read(MACHINES)))
+
+
+def _read(name: str | Path) -> str:
+    path = repository_root() / name
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
 def revision_presets(sha: str) -> dict[str, dict[str, Any]]:

@@ -30,7 +30,7 @@ from pydantic import BaseModel
 from stages.params.schema import Params
 from stages.plumbing.live import tell
 from stages.tracking.dependencies import content_md5, read_and_written
-from stages.tracking.machines import in_words, outputs_digest, record_machine, this_machine
+from stages.tracking.machines import in_words, outputs_digest, peak_memory, record_machine, this_machine
 from stages.tracking.mlflow_store import (
     flatten,
     log_datasets,
@@ -66,7 +66,7 @@ def log_stage(
     Args:
         stage: the stage's name in dvc.yaml.
         params: a section of params.yaml, or a mapping of section names to sections; keys become `train_b.epochs`.
-        metrics: numbers, nested or flat; nested keys are joined with dots.
+        metrics: numbers, nested or flat; nested keys are joined with dots. The process's `peak_memory` is added.
         curves: tables by name; a column called epoch or updates gives the step, each other column becomes the metric
             `<name>/<column>`.
     """
@@ -76,7 +76,7 @@ def log_stage(
         record_machine(stage, outputs, machine)
     if os.environ.get("BIND_AN_AUDIO_TRACKING", "").lower() == "off":
         return
-    points = [(key, value, 0) for key, value in numbers(metrics).items()]
+    points = [(key, value, 0) for key, value in (numbers(metrics) | peak_memory()).items()]
     points += [point for name, rows in (curves or {}).items() for point in curve_points(name, rows)]
     done: dict[str, Any] = {
         "params": strings(_with_section(params)),
@@ -171,6 +171,19 @@ class StageRun:
             client.set_tag(self.run_id, "mlflow.note.content", f"{status.lower()}: {why}")
         client.set_terminated(self.run_id, status)
         client.set_terminated(self.parent_id, status)
+
+
+def runs_that_wrote(client: Any, outputs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Stage -> the newest run in MLflow that wrote these outputs (path -> md5) of it; no entry where none did."""
+    experiment = client.get_experiment_by_name(STAGES_EXPERIMENT)
+    if experiment is None:
+        return {}
+    found = {}
+    for stage, hashes in outputs.items():
+        query = f"tags.stage = '{stage}' and tags.outputs = '{outputs_digest(hashes)}'"
+        if runs := client.search_runs([experiment.experiment_id], query, max_results=1):
+            found[stage] = runs[0]
+    return found
 
 
 def curve_points(name: str, rows: Iterable[Mapping[str, Any]]) -> list[Point]:
