@@ -22,6 +22,7 @@ NEEDS = {
     "pip install --no-deps -r requirements-towers.txt": "instead of `make repro`, which runs it",
     "dvc repro": "instead of `make repro`, which runs it",
     "PIP_EXTRA_INDEX_URL=ADDRESS make repro": "an index with a CPU build of PyTorch",
+    "make check": "three minutes: continuous integration runs all that it does",
     "make demo": "somebody who ends it: tests/test_demo.py",
     "dvc exp apply transformer": "a choice: tests/test_story.py",
     "git commit -a": "a choice: tests/test_story.py",
