@@ -68,6 +68,13 @@ def test_untrained_it_draws_normal_numbers_of_the_tokens_own_deviations_about_th
     assert loss.item() == pytest.approx(1, abs=0.1)
 
 
+def test_numbers_that_hardly_vary_do_not_rule_the_loss():
+    torch.manual_seed(0)
+    tokens = torch.randn(200, 3, 4)
+    tokens[:, 0] = 7 + 1e-4 * tokens[:, 0]
+    assert loss_of(flow_of(tokens), tokens + 0.1, tokens).item() < 5
+
+
 def test_a_rows_tokens_are_its_own_seeds_alone():
     torch.manual_seed(0)
     flow = flow_of(torch.randn(20, 3, 4))
