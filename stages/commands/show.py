@@ -72,18 +72,11 @@ def sampling(root: Path) -> list[str]:
 
 def verdict(comparison: Mapping[str, Any]) -> list[str]:
     """Say whether anything about A against B follows from the run, and why not."""
+    told, reasons = "Not conclusive: nothing about A against B follows from this run.", "doubts"
     if comparison.get("conclusive"):
         told = "Conclusive: the towers carry the truth, and real clips and reference stand clear of the floor, so this"
-        return [
-            f"{told} run can tell A from B (metrics/comparison.json). What it cannot:",
-            *_listed(comparison, "limits"),
-        ]
-    told = "Not conclusive: nothing about A against B follows from this run."
-    return [told, *_listed(comparison, "doubts")]
-
-
-def _listed(comparison: Mapping[str, Any], name: str) -> list[str]:
-    return [f"- {reason}" for reason in comparison.get(name, [])]
+        told, reasons = f"{told} run can tell A from B (metrics/comparison.json). What it cannot:", "limits"
+    return [told, *(f"- {reason}" for reason in comparison.get(reasons, []))]
 
 
 def cells(evaluation: Mapping[str, Any]) -> list[list[str]]:
