@@ -29,7 +29,7 @@ from stages.training.determinism import be_deterministic, derive_seed
 
 SAMPLES = Path("data/samples")
 BATCH = 32
-Contexts = Callable[[list[int], list[int]], Tensor]
+SeededContexts = Callable[[list[int], list[int]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class System:
     """
 
     name: str
-    contexts: Contexts | None
+    contexts: SeededContexts | None
     guidance_scale: float
     takes: int
 
 
-def at_both_scales(name: str, contexts: Contexts, params: Sample) -> list[System]:
+def at_both_scales(name: str, contexts: SeededContexts, params: Sample) -> list[System]:
     """A system at its guidance scale and, as `<name>_guidance_1`, without guidance."""
     return [
         System(name, contexts, params.guidance_scale, params.clips_per_caption),
