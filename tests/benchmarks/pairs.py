@@ -33,7 +33,7 @@ print(used.ru_utime + used.ru_stime, used.ru_maxrss)
 
 def rows(small: bool) -> list[Row]:
     """One row a stage."""
-    sizes = (48, 96, 144) if small else (1_000, 10_000, 50_000)
+    sizes = (48, 96) if small else (1_000, 10_000, 50_000)
     used: dict[int, dict[str, tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for size in sizes:
