@@ -97,6 +97,7 @@ def one_with(folder, status, metric):
     return next((run for run in found if run.info.status == status and metric in run.data.metrics), None)
 
 
+@pytest.mark.slow
 def test_a_curve_is_live_a_kill_is_marked_and_the_resumed_stage_goes_on_in_the_same_run(folder):
     (folder / "pynvml.py").write_text(CARD)
     process = start(folder, rows=rows(1, 2), waits=True, PYTHONPATH=f"{ROOT}:{folder}")

@@ -11,7 +11,8 @@ from stages.commands.main import main
 from tests.shell import sh
 from tests.test_sync import PARAMS, artifacts, lay_out_pipeline, runs
 
-pytestmark = pytest.mark.usefixtures("tracking")
+# Slow: whole repositories with DVC and MLflow.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tracking")]
 
 
 @pytest.fixture(scope="module")

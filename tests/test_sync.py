@@ -12,7 +12,8 @@ from stages.commands.sync import REVISIONS_EXPERIMENT
 from tests.shell import sh
 from tests.test_unreadable_revisions import MARKS
 
-pytestmark = pytest.mark.usefixtures("tracking")
+# Slow: whole repositories with DVC and MLflow.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tracking")]
 SCRIPT = """
 import json, os, pathlib, yaml
 import stages.tracking.machines

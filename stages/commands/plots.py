@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from stages.formats.files import write_text
-from stages.report.pages import page
+from stages.report.dvc_plots import page_template
 from stages.tracking.machines import comparison_sentence
 from stages.tracking.mlflow_store import repository_root
 from stages.tracking.revisions import (
@@ -26,7 +26,6 @@ from stages.tracking.revisions import (
 )
 
 WORKSPACE = "workspace"
-VEGA_LITE = "5.21"  # DVC's templates are written for Vega-Lite 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> None:
     """Write the template, let DVC fill it, print where the page is."""
-    import vl_convert
-
     names = arguments.revisions or ["HEAD", WORKSPACE]
     with open_repository() as repository:
         experiments = known_experiments(repository)
@@ -53,9 +50,7 @@ def main(arguments: argparse.Namespace) -> None:
         }
     notes = [comparison_sentence(pair, (machines[pair[0]], machines[pair[1]])) for pair in pairwise(names)]
     template = repository_root() / ".cache" / "plots.html"
-    # DVC fills {plot_divs}; without {scripts} its links to a server stay out.
-    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", VEGA_LITE).replace("</script", "<\\/script")
-    write_text(template, page("dvc_plots.html", title=f"DVC plots: {', '.join(names)}", vega=vega, notes=notes))
+    write_text(template, page_template(f"DVC plots: {', '.join(names)}", notes))
     shown = [name for name in names if name != WORKSPACE]
     command = ["dvc", "plots", "diff", *shown, "--html-template", str(template.resolve()), "--out", str(arguments.out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
