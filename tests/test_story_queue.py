@@ -191,7 +191,8 @@ def test_exp_show_metrics_diff_search_runs_and_sync_agree_on_every_number(queued
             stage, metric = key.split(".", 1)
             file = "comparison" if metric.startswith("comparison.") else {"evaluate": "evaluation"}.get(stage, stage)
             known = f"{file}.{metric.removeprefix('comparison.')}"
-            if not stage.startswith("sample_"):
+            # Clips are counted and memory is measured for MLflow alone: no output holds them.
+            if not stage.startswith("sample_") and not metric.startswith("peak_"):
                 assert numbers_shown[known] == value, (name, key)
         assert parent.data.tags["revision"] == revisions[name].data.tags["revision"]
     assert (

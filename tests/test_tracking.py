@@ -257,6 +257,19 @@ def test_the_machine_of_a_stages_outputs_is_noted_also_without_tracking(folder, 
     assert machines_of({"train_b": restored, "embed": {}}, known) == {"train_b": UNKNOWN, "embed": UNKNOWN}
 
 
+def test_stages_that_end_at_once_are_all_noted(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from stages.tracking.machines import record_machine\n"
+        "for number in range(40): record_machine(sys.argv[1] + str(number), {}, {}, Path(sys.argv[2]))"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, name, str(tmp_path)], env={**os.environ, "PYTHONPATH": str(ROOT)})
+        for name in "abcd"
+    ]
+    assert [process.wait() for process in started] == [0, 0, 0, 0]
+    assert len(read_machines((tmp_path / MACHINES).read_text())) == 160
+
+
 def test_only_stages_known_to_have_run_on_two_machines_differ():
     first = {"codec": "Abacus", "train_a": "Abacus", "train_b": UNKNOWN}
     assert differing_stages(first, {"codec": "Babbage", "train_a": "Abacus", "train_b": "Babbage"}) == ["codec"]

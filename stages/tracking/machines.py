@@ -9,8 +9,10 @@ are the ones that it was written for: what DVC restores from a cache is told apa
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import platform
 import re
 import resource
@@ -59,11 +61,20 @@ def processor(facts: Path = Path("/proc/cpuinfo")) -> str:
 def record_machine(
     stage: str, outputs: Mapping[str, str], machine: Mapping[str, str], folder: Path = Path(".")
 ) -> None:
-    """Note in `metrics/machines.json` that a machine (`this_machine`) made these outputs (path -> md5) of a stage."""
+    """Note in `metrics/machines.json` that a machine (`this_machine`) made these outputs (path -> md5) of a stage.
+
+    Stages that end at once wait for each other, by a lock on the folder that leaves no file behind.
+    """
     path = folder / MACHINES
-    known = read_machines(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else {}
-    known[stage] = {"outputs": outputs_digest(outputs), **machine}
-    write_json(path, dict(sorted(known.items())))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        known = read_machines(path.read_text(encoding="utf-8", errors="replace")) if path.exists() else {}
+        known[stage] = {"outputs": outputs_digest(outputs), **machine}
+        write_json(path, dict(sorted(known.items())))
+    finally:
+        os.close(held)
 
 
 def read_machines(text: str) -> dict[str, dict[str, str]]:
