@@ -14,7 +14,6 @@ the difference from the first row. Some ten minutes a recipe on a core.
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
@@ -42,11 +41,11 @@ from stages.synthesis.unet import Denoiser, build_denoiser
 from stages.towers.store import load_clap
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, timestep_weights
-from stages.training.loop import train_by_schedule
+from stages.training.loop import move_average, train_by_schedule
 from stages.training.stored import stored, waveform_pieces
+from tests.benchmarks.train_size import METRICS, told
 
 RECIPES = ("plain", "contrastive", "aligned", "logit_normal")
-METRICS = {"source_accuracy": "source accuracy", "attribute_adherence": "attributes", "clap_score": "CLAP score"}
 TAKES = 3
 DECAYS = (0.0, 0.995, 0.998)  # of further averages of the plain recipe's weights, beside the run's own
 CONTRAST, ALIGNMENT, ALIGNED_SHARE = 0.05, 0.5, 0.4
@@ -104,7 +103,7 @@ def train(
     def loss(update: int) -> Tensor:
         if recipe == "plain":
             for decay, average in averages.items():
-                move(average, denoiser, decay if update > 1 else 0.0)
+                move_average(average, denoiser, decay if update > 1 else 0.0)
         batch = batch_indices(update, len(latents), params.training.batch_size, params.seed, "backbone")
         conditioned = drop_context(context[batch], empty, params.caption_dropout)
         clean, count = latents[batch], len(batch)
@@ -136,18 +135,12 @@ def train(
         ema_decay=params.ema_decay,
     )
     if recipe == "plain":
-        move(averages[0.0], denoiser, 0.0)
+        move_average(averages[0.0], denoiser, 0.0)
     network.load_state_dict(trained.last)
     hook.remove()
     own = f"{recipe}, average {params.ema_decay}"
     others = {f"{recipe}, average {decay}": average for decay, average in averages.items() if recipe == "plain"}
     return {own: denoiser, **others}
-
-
-@torch.no_grad()
-def move(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Bring an average up to date."""
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
 
 
 def audio_features(clap: Any, work: Path) -> Tensor:
@@ -174,8 +167,7 @@ def scored(denoiser: Denoiser, params: Params, scorers: Scorers) -> dict[str, An
     ]
     means: dict[str, Any] = {"ids": takes[0]["ids"]}
     for metric in METRICS:
-        values = torch.tensor([[math.nan if one is None else one for one in take[metric]] for take in takes])
-        means[metric] = values.mean(dim=0)
+        means[metric] = torch.tensor([told(take[metric]) for take in takes]).mean(dim=0)
     return means
 
 

@@ -1,6 +1,6 @@
 """An epoch of experiment B over 50,000 cached pairs, beside the machine.
 
-The published size with random weights. Some updates at batch 4, 32 and 256 (10 GB) are measured in the loop that the
+The published size with random weights. Some updates at batch 4, 32 and 256 (7.5 GB) are measured in the loop that the
 stage uses and multiplied. The limit is the operations at the rate of one large product, and 28
 bytes a parameter (AdamW reads weight, gradient and moments and writes all but the gradient) at the rate of a copy. The
 pairs are a file of zeros without blocks on the disk, mapped as the stage maps it.
