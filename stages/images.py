@@ -13,16 +13,15 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from stages.corpus.clips import CORPUS, Row
-from stages.formats.files import iterate_jsonl, replacing_folder
-from stages.formats.shards import open_file
+from stages.corpus.clips import CORPUS, DECOMPOSED, IMAGES, Row
+from stages.formats.files import iterate_jsonl, replacing_folder, write_jsonl
+from stages.formats.shards import in_shards, open_file
 from stages.imagery.flux import painter
-from stages.imagery.image_folder import IMAGES, Drawn, write_files, write_shards
 from stages.imagery.pictograms import illustrate
 from stages.params.data import Images
 from stages.params.schema import load_params
@@ -31,11 +30,12 @@ from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.tracking.stage_runs import log_stage
 
-DECOMPOSED = Path("data/decomposed.jsonl")
 BATCH = 16
 MOST_NAMED = 12  # subjects without a pictogram, of which the stage speaks
 # As a word of its own it would make Hugging Face's imagefolder take the file for one of that split.
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|training|val|valid|validation|dev|test|testing|eval|evaluation)(?![a-z])")
+# What metadata.jsonl holds of an image (file_name, id, visual_part, drawn, missing, seed), and its file's bytes.
+Drawn = tuple[Row, bytes]
 
 
 def main() -> None:
@@ -43,7 +43,6 @@ def main() -> None:
     params = load_params().images
     wanted = [row for row in iterate_jsonl(DECOMPOSED) if row["visual_part"] is not None]
     wanted.sort(key=lambda row: str(row["id"]))
-    counts, undrawn = Counter[str](), Counter[str]()
     results: Iterable[list[Drawn]]
     batches = list(in_batches(wanted, params.flux.batch_size if params.backend == "flux" else BATCH))
     if params.backend == "pictograms":
@@ -52,14 +51,19 @@ def main() -> None:
         results = map_batches(partial(flux, params), batches, gpu=True)
     else:
         results = map(own_pictures(), batches)
-    drawn = counting(chain.from_iterable(progress(results, "images", len(batches))), counts, undrawn)
+    rows = []
     with replacing_folder(IMAGES) as folder:
-        if params.shard_size and len(wanted) > params.shard_size:
-            write_shards(folder, drawn, params.shard_size)
-        else:
-            write_files(folder, drawn)
+        for row, image in chain.from_iterable(progress(results, "images", len(batches))):
+            (folder / row["file_name"]).write_bytes(image)
+            rows.append(row)
+        write_jsonl(folder / "metadata.jsonl", in_shards(folder, "images", rows, params.shard_size))
 
-    without = len(wanted) - counts["images"]
+    undrawn = Counter(subject for row in rows for subject in row["missing"])
+    counts = {
+        "images": len(rows),
+        "images_with_word_card": sum(bool(row["missing"]) for row in rows),
+        "blank": len(wanted) - len(rows),
+    }
     print(f"{counts['images']} images in {IMAGES}")
     if undrawn:
         named = ", ".join(f"{subject} ({count})" for subject, count in undrawn.most_common(MOST_NAMED))
@@ -68,12 +72,12 @@ def main() -> None:
             f"{counts['images_with_word_card']} show a subject as a word, for want of a pictogram: {named}{more}"
             "; quality.undrawn_subjects: reject leaves them out"
         )
-    if without:
+    if counts["blank"]:
         why = (
             f"each of {params.flux.attempts} drawings was blank" if params.backend == "flux" else "the clip brings none"
         )
-        print(f"{without} visual parts have no image: {why}")
-    log_stage("images", params, {**counts, "blank": without})
+        print(f"{counts['blank']} visual parts have no image: {why}")
+    log_stage("images", params, counts)
 
 
 def pictograms(params: Images) -> Callable[[list[Row]], list[Drawn]]:
@@ -115,22 +119,12 @@ def own_pictures() -> Callable[[list[Row]], list[Drawn]]:
         taken = []
         for row in rows:
             if row["id"] in pictures:
-                with open_file(CORPUS / pictures[row["id"]]) as file:
-                    taken.append(
-                        (about(row, Path(pictures[row["id"]]).suffix) | {"drawn": [], "missing": []}, file.read())
-                    )
+                picture = Path(pictures[row["id"]])
+                with open_file(CORPUS / picture) as file:
+                    taken.append((about(row, picture.suffix) | {"drawn": [], "missing": []}, file.read()))
         return taken
 
     return take
-
-
-def counting(images: Iterable[Drawn], counts: Counter[str], undrawn: Counter[str]) -> Iterator[Drawn]:
-    """Pass images on; count them, those that show a subject as a word, and each such subject."""
-    for known, image in images:
-        counts["images"] += 1
-        counts["images_with_word_card"] += bool(known["missing"])
-        undrawn.update(known["missing"])
-        yield known, image
 
 
 def about(row: Row, ending: str = ".png") -> Row:

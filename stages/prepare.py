@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from stages.corpus.clips import FOUNDATION, SPLITS
+from stages.corpus.clips import CORPUS, FOUNDATION, SPLITS
 from stages.corpus.esc_captions import caption_of
-from stages.corpus.listing import Entry, check_splits, counted, reject
+from stages.corpus.listing import Entry, check_splits, counted, rejection
 from stages.corpus.readers import read_corpus
 from stages.corpus.recordings import UnusableClipError, load_clip
 from stages.corpus.signals import Waveform, generator
@@ -25,7 +25,7 @@ from stages.corpus.soundworld import make
 from stages.corpus.soundworld_plan import Planned, plan
 from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import printable, replacing_folder, write_jsonl
-from stages.formats.shards import write_shard
+from stages.formats.shards import in_shards
 from stages.language.text import EXAMPLES, REMEDIES, is_english
 from stages.params.data import Prepare
 from stages.params.schema import load_params
@@ -34,7 +34,6 @@ from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.tracking.stage_runs import log_stage
 
-CORPUS = Path("data/corpus")
 MOST_NAMED = 12  # labels
 
 
@@ -51,12 +50,11 @@ def main() -> None:
             (rejected if "reason" in row else rows).append(row)
         splits = Counter(row["split"] for row in rows)
         check_splits(prepare, splits.elements(), rejected)
-        if prepare.shard_size and len(rows) > prepare.shard_size:
-            rows = in_shards(folder, rows, prepare.shard_size)
+        rows = in_shards(folder, "clips", rows, prepare.shard_size)
         write_jsonl(folder / "metadata.jsonl", rows)
         write_jsonl(folder / "rejected.jsonl", sorted(rejected, key=lambda row: row["file"]))
     print(f"{CORPUS}: {', '.join(f'{splits[split]} {split}' for split in (*SPLITS, FOUNDATION))} clips")
-    for reason, count in counted(rejected):
+    for reason, count in counted(rejected).items():
         print(f"{CORPUS}/rejected.jsonl: {count} {reason}")
     foreign = [row["caption"] for row in rows if not is_english(row["caption"])]
     if foreign:
@@ -70,7 +68,7 @@ def main() -> None:
             f"{printable(', '.join(unlearned[:MOST_NAMED]))}"
         )
     counts = {f"{split}_clips": splits[split] for split in (*SPLITS, FOUNDATION)}
-    log_stage("prepare", prepare, counts | {f"rejected_{reason}": count for reason, count in counted(rejected)})
+    log_stage("prepare", prepare, counts | {f"rejected_{reason}": count for reason, count in counted(rejected).items()})
 
 
 def write_clip(prepare: Prepare, folder: Path, item: Planned | Entry) -> dict[str, Any]:
@@ -81,7 +79,7 @@ def write_clip(prepare: Prepare, folder: Path, item: Planned | Entry) -> dict[st
         row, wave = make(item, prepare) if isinstance(item, Planned) else recorded(item, prepare)
     except UnusableClipError as error:
         assert isinstance(item, Entry), "what soundworld makes is usable"
-        return reject(item.id, item.file, error.reason, error.detail)
+        return rejection(item.id, item.file, error.reason, error.detail)
     soundfile.write(folder / row["file_name"], wave, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     if isinstance(item, Entry) and item.image:
         row["image"] = item.id + Path(item.image).suffix.lower()
@@ -108,26 +106,6 @@ def recorded(clip: Entry, prepare: Prepare) -> tuple[dict[str, Any], Waveform]:
     if clip.parts:
         row["visual_part"], row["text_part"] = clip.parts
     return row, wave
-
-
-def in_shards(folder: Path, rows: list[dict[str, Any]], shard_size: int) -> list[dict[str, Any]]:
-    """Move the rows' files into `clips-00000.tar` and so on, by id; return rows whose file_name leads into them."""
-    rows, moved = sorted(rows, key=lambda row: str(row["id"])), []
-    for number, start in enumerate(range(0, len(rows), shard_size)):
-        shard, part = f"clips-{number:05d}.tar", rows[start : start + shard_size]
-        files = [{key: row[key] for key in ("file_name", "image") if key in row} for row in part]
-        write_shard(
-            folder / shard,
-            (
-                (row["id"], {name.rpartition(".")[2]: (folder / name).read_bytes() for name in names.values()})
-                for row, names in zip(part, files, strict=True)
-            ),
-        )
-        for row, names in zip(part, files, strict=True):
-            for name in names.values():
-                (folder / name).unlink()
-            moved.append(row | {key: f"{shard}/{name}" for key, name in names.items()})
-    return moved
 
 
 if __name__ == "__main__":

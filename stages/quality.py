@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.corpus.clips import NEEDED
-from stages.formats.files import iterate_jsonl, jsonl_line, replacing, replacing_folder, write_json
+from stages.corpus.clips import DECOMPOSED, NEEDED, QUALITY, iterate_images, side_by_side
+from stages.formats.files import jsonl_line, replacing, replacing_folder, write_json
 from stages.imagery import checks
-from stages.imagery.checks import PerceptualHashes, image_problems
-from stages.imagery.image_folder import images_in_order
+from stages.imagery.checks import PerceptualHashes, image_problems, perceptual_hash
 from stages.language import text
 from stages.language.text import is_profane, text_problems
 from stages.params.data import Quality
@@ -27,8 +25,6 @@ from stages.plumbing.progress import progress
 from stages.plumbing.running import run
 from stages.tracking.stage_runs import log_stage
 
-DECOMPOSED = "data/decomposed.jsonl"
-OUTPUT = "data/quality"
 FIGURES = "metrics/quality.json"
 REMEDIES = text.REMEDIES | checks.REMEDIES
 PAIR_KEYS = ("id", "split", "caption", "visual_part", "text_part")
@@ -37,35 +33,32 @@ PAIR_KEYS = ("id", "split", "caption", "visual_part", "text_part")
 def main() -> None:
     """Check every pair, refuse to go on where too many fail, write what passed and what did not."""
     params = load_params().quality
-    counts, reasons_counted = Counter[str](), Counter[str]()
-    given, kept = Counter[str](), Counter[str]()
+    given, kept, reasons_counted, with_added = Counter[str](), Counter[str](), Counter[str](), 0
     seen = PerceptualHashes(params.near_duplicate_bits)
-    with replacing_folder(OUTPUT) as folder:
+    with replacing_folder(QUALITY) as folder:
         with (
             open(folder / "accepted.jsonl", "w", encoding="utf-8", newline="\n") as accepted,
             open(folder / "rejected.jsonl", "w", encoding="utf-8", newline="\n") as rejected,
         ):
-            for pair, image, undrawn in progress(with_images(iterate_jsonl(DECOMPOSED), images_in_order()), "pairs"):
-                row = {key: pair[key] for key in PAIR_KEYS}
+            for pair, drawn in progress(side_by_side(DECOMPOSED, iterate_images(), "images"), "pairs"):
+                row, image = {key: pair[key] for key in PAIR_KEYS}, drawn and drawn["file_name"]
                 reasons = pair_problems(pair, image, params)
-                if undrawn and params.undrawn_subjects == "reject":
+                if drawn and drawn["missing"] and params.undrawn_subjects == "reject":
                     reasons.append("subject_undrawn")
-                if not reasons and image and params.near_duplicate_bits and seen.add(image):
+                if not reasons and image and params.near_duplicate_bits and seen.add(perceptual_hash(Path(image))):
                     reasons = ["image_near_duplicate"]
-                counts["pairs"] += 1
                 given[pair["split"]] += 1
                 if reasons:
-                    counts["rejected"] += 1
                     reasons_counted.update(reasons)
                     remedies = [REMEDIES[reason] for reason in reasons if reason in REMEDIES]
                     rejected.write(jsonl_line({**row, "reasons": reasons, "remedies": remedies}))
                 else:
-                    counts["accepted"] += 1
                     kept[pair["split"]] += 1
-                    counts["with_added"] += bool(pair["added"])
+                    with_added += bool(pair["added"])
                     accepted.write(jsonl_line({**row, "image": image}))
+        pairs, accepted_count = given.total(), kept.total()
         try:
-            check_reject_rate(counts["rejected"], counts["pairs"], reasons_counted, params.max_reject_rate)
+            check_reject_rate(pairs - accepted_count, pairs, reasons_counted, params.max_reject_rate)
             check_splits(given, kept, reasons_counted)
         except ValueError as error:
             # What was there before stays; whoever is to mend the pairs finds them beside the caches.
@@ -74,41 +67,20 @@ def main() -> None:
             raise ValueError(
                 f"{error}; all rejected pairs with their reasons: {path.parent / 'rejected.jsonl'}"
             ) from None
-    print(f"{OUTPUT}: {counts['accepted']} of {counts['pairs']} pairs accepted")
+    print(f"{QUALITY}: {accepted_count} of {pairs} pairs accepted")
     for reason, count in reasons_counted.most_common():
         remedy = f": {REMEDIES[reason]}" if reason in REMEDIES else ""
-        print(f"{OUTPUT}/rejected.jsonl: {count} {reason}{remedy}")
+        print(f"{QUALITY}/rejected.jsonl: {count} {reason}{remedy}")
     metrics: dict[str, float] = {
-        "pairs": counts["pairs"],
-        "accepted": counts["accepted"],
-        "rejected": counts["rejected"],
-        "accepted_share": round(counts["accepted"] / counts["pairs"], 4),
-        "added_words_share": round(counts["with_added"] / max(counts["accepted"], 1), 4),
+        "pairs": pairs,
+        "accepted": accepted_count,
+        "rejected": pairs - accepted_count,
+        "accepted_share": round(accepted_count / pairs, 4),
+        "added_words_share": round(with_added / max(accepted_count, 1), 4),
         **{f"rejected_{reason}": count for reason, count in sorted(reasons_counted.items())},
     }
     write_json(FIGURES, metrics)
     log_stage("quality", params, metrics)
-
-
-def with_images(
-    pairs: Iterable[dict[str, Any]], images: Iterator[tuple[str, str, list[str]]]
-) -> Iterator[tuple[dict[str, Any], str | None, list[str]]]:
-    """Each pair with its image's path and undrawn subjects, None and none where it has no image.
-
-    Pairs and images both stand in the order of decomposed.jsonl.
-
-    Raises ValueError where an image belongs to no pair, or they are out of order.
-    """
-    none: tuple[str, str, list[str]] = ("", "", [])
-    item, path, undrawn = next(images, none)
-    for pair in pairs:
-        if pair["id"] == item:
-            yield pair, path, undrawn
-            item, path, undrawn = next(images, none)
-        else:
-            yield pair, None, []
-    if item:
-        raise ValueError(f"{path}: no pair of {DECOMPOSED} has its id, or not in this order; run `dvc repro images`")
 
 
 def pair_problems(pair: dict[str, Any], image: str | None, params: Quality) -> list[str]:

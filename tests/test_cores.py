@@ -51,7 +51,7 @@ def test_what_goes_wrong_in_a_process_is_raised_here(monkeypatch):
 @pytest.mark.parametrize("corpus", ["soundworld", "audiofolder"])
 def test_prepare_writes_the_same_bytes_on_one_core_and_on_two(monkeypatch, tmp_path, corpus):
     # Not above: the processes of the other tests import this file.
-    from stages.prepare import CORPUS
+    from stages.corpus.clips import CORPUS
     from tests.test_corpus import prepared, settings_for, tone
 
     lines = []

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from stages.corpus.clips import iterate_images
 from stages.formats.files import read_jsonl, write_jsonl
-from stages.formats.shards import open_file, write_shard
-from stages.imagery.image_folder import images_in_order
+from stages.formats.shards import in_shards, open_file, write_shard
 from stages.images import about, main
 from tests.shell import sh
 
@@ -39,6 +39,10 @@ def set_shard_size(folder: Path, size: int, *sections: str) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
+def image_paths() -> list[str]:
+    return [row["file_name"] for row in iterate_images()]
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
@@ -53,10 +57,10 @@ def test_more_images_than_a_shard_holds_become_shards_and_one_list_the_same_twic
 
 def test_shards_hold_the_very_images_that_files_hold(workspace):
     main()
-    sharded = {Path(path).name: open_file(path).read() for _, path, _ in images_in_order()}
+    sharded = {Path(path).name: open_file(path).read() for path in image_paths()}
     set_shard_size(workspace, 5)
     main()
-    assert [item for item, _, _ in images_in_order()] == [f"clip-{number}" for number in range(5)]
+    assert [row["id"] for row in iterate_images()] == [f"clip-{number}" for number in range(5)]
     assert {path.name: path.read_bytes() for path in Path("data/images").glob("*.png")} == sharded
     set_shard_size(workspace, 0)
     main()
@@ -79,6 +83,20 @@ def test_the_webdataset_and_pandas_libraries_read_the_shards(workspace):
     assert list(listed["visual_part"]) == VISUAL_PARTS
 
 
+def test_clips_move_into_shards_with_their_pictures_and_rows(tmp_path):
+    rows = [{"file_name": f"{name}.flac", "id": name, "image": f"{name}.jpg"} for name in "abc"]
+    for row in rows:
+        (tmp_path / row["file_name"]).write_bytes(row["id"].encode())
+        (tmp_path / row["image"]).write_bytes(row["id"].upper().encode())
+    assert in_shards(tmp_path, "clips", rows, 3) == in_shards(tmp_path, "clips", rows, 0) == rows
+    moved = in_shards(tmp_path, "clips", rows, 2)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["clips-00000.tar", "clips-00001.tar"]
+    for row, place in zip(rows, moved, strict=True):
+        assert open_file(tmp_path / place["file_name"]).read() == row["id"].encode()
+        assert open_file(tmp_path / place["image"]).read() == row["id"].upper().encode()
+        assert json.loads(open_file((tmp_path / place["image"]).with_suffix(".json")).read()) == row
+
+
 def test_a_stage_that_fails_half_way_leaves_the_last_images_alone(workspace, monkeypatch):
     main()
     before = contents(Path("data/images"))
@@ -98,7 +116,7 @@ def test_a_stage_that_fails_half_way_leaves_the_last_images_alone(workspace, mon
 @pytest.mark.parametrize("damage", ["truncated", "nothing", "noise"])
 def test_a_damaged_shard_or_list_is_named_with_a_remedy(workspace, damage):
     main()
-    paths = [path for _, path, _ in images_in_order()]
+    paths = image_paths()
     for name in ("images-00001.tar", "metadata.jsonl"):
         file = Path("data/images") / name
         whole = file.read_bytes()
@@ -107,7 +125,7 @@ def test_a_damaged_shard_or_list_is_named_with_a_remedy(workspace, damage):
         open_file(paths[2])
     if damage != "nothing":  # an empty list is one without images, as `quality` says
         with pytest.raises(ValueError, match=r"metadata.jsonl, line \d: not JSON .*mend"):
-            list(images_in_order())
+            image_paths()
     assert open_file(paths[0]).read()[:4] == b"\x89PNG"
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CORPUS = Path("data/corpus")
+DECOMPOSED = Path("data/decomposed.jsonl")
+IMAGES = Path("data/images")
 QUALITY = Path("data/quality")
 SEEN_ATTRIBUTES = ("size", "material", "scene")
 SPLITS = ("train", "valid", "test")
@@ -21,6 +23,28 @@ NEEDED = {"train": 2, "valid": 1, "test": 3}  # distances are of two clips, thei
 
 Row = dict[str, Any]
 Item = TypeVar("Item")
+
+
+def side_by_side(path: Path, fewer: Iterator[Row], stage: str) -> Iterator[tuple[Row, Row | None]]:
+    """Each row of a JSONL file with the one of `fewer` that has its id, or None; read one at a time, both by id.
+
+    Raises ValueError that names the `stage` to run where one of `fewer` is not in the file or in another order.
+    """
+    other = next(fewer, None)
+    for row in iterate_jsonl(path):
+        if other and other["id"] == row["id"]:
+            yield row, other
+            other = next(fewer, None)
+        else:
+            yield row, None
+    if other:
+        raise ValueError(f"{path}: {other['id']} is missing or out of order; run `dvc repro {stage}`")
+
+
+def iterate_images() -> Iterator[Row]:
+    """Rows of `data/images/metadata.jsonl`, each with the whole path of its file (`open_file` takes it)."""
+    for row in iterate_jsonl(IMAGES / "metadata.jsonl"):
+        yield row | {"file_name": f"{IMAGES}/{row['file_name']}"}
 
 
 def accepted_clips(split: str | None = None) -> list[Row]:
@@ -38,15 +62,10 @@ def foundation_split() -> str:
 
 
 def iterate_accepted_clips(split: str | None) -> Iterator[Row]:
-    """The rows of `accepted_clips`, one at a time: both files are sorted by id, and read side by side."""
-    corpus = iterate_jsonl(CORPUS / "metadata.jsonl")
-    for pair in iterate_jsonl(QUALITY / "accepted.jsonl"):
-        clip = next((row for row in corpus if row["id"] == pair["id"]), None)
-        if clip is None:
-            raise ValueError(
-                f"{CORPUS}/metadata.jsonl: {pair['id']} is missing or out of order; run `dvc repro quality`"
-            )
-        if split in (None, pair["split"]):
+    """The rows of `accepted_clips`, one at a time."""
+    accepted = iterate_jsonl(QUALITY / "accepted.jsonl")
+    for clip, pair in side_by_side(CORPUS / "metadata.jsonl", accepted, "quality"):
+        if pair and split in (None, pair["split"]):
             yield clip | pair
 
 

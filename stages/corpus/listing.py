@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,27 +49,128 @@ class Entry:
     parts: tuple[str, str] | None = None  # its own visual part and text part
 
 
-def distinct(clips: list[Entry], rejected: list[Rejected]) -> tuple[list[Entry], list[Rejected]]:
-    """Shorten long ids, number equal ones and reject clips whose recording lies in another split."""
-    kept: list[Entry] = []
-    splits: dict[str, str] = {}
-    taken: set[str] = set()
-    for clip in clips:
-        short = clip.id
-        if len(short) > LONGEST_ID:
-            short = f"{short[: LONGEST_ID - 13]}-{hashlib.sha256(short.encode()).hexdigest()[:12]}"
-        name, number = short, 1
-        # Some file systems keep no upper and lower case apart.
-        while name.lower() in taken:
-            number += 1
-            name = f"{short}--{number}"
-        taken.add(name.lower())
-        if splits.setdefault(clip.recording, clip.split) == clip.split:
-            kept.append(replace(clip, id=name))
-        else:
-            detail = f"recording {clip.recording} lies in {splits[clip.recording]} already"
-            rejected.append(reject(name, clip.file, "recording_in_two_splits", detail))
-    return kept, rejected
+class Listing:
+    """What a reader finds in a corpus's folder: `clips`, and in `rejected` what cannot be used, each with a reason."""
+
+    def __init__(self, folder: Path, prepare: Prepare) -> None:
+        """Begin with nothing found."""
+        self.folder, self.prepare = folder, prepare
+        self.clips: list[Entry] = []
+        self.rejected: list[Rejected] = []
+
+    def reject(self, clip: str, file: str, reason: str, detail: str) -> None:
+        """Say why a clip, or a row of a table, is not used."""
+        self.rejected.append(rejection(clip, file, reason, detail))
+
+    def drawn_split(self, recording: str) -> str:
+        """The split of a recording that has none, by `prepare.valid_share` and `prepare.test_share`."""
+        draw = generator(self.prepare.seed, "split", recording).random()
+        if draw < self.prepare.test_share:
+            return "test"
+        return "valid" if draw < self.prepare.test_share + self.prepare.valid_share else "train"
+
+    def make_distinct(self) -> None:
+        """Shorten long ids, number equal ones and reject clips whose recording lies in another split."""
+        found, self.clips = self.clips, []
+        splits: dict[str, str] = {}
+        taken: set[str] = set()
+        for clip in found:
+            short = clip.id
+            if len(short) > LONGEST_ID:
+                short = f"{short[: LONGEST_ID - 13]}-{hashlib.sha256(short.encode()).hexdigest()[:12]}"
+            name, number = short, 1
+            # Some file systems keep no upper and lower case apart.
+            while name.lower() in taken:
+                number += 1
+                name = f"{short}--{number}"
+            taken.add(name.lower())
+            if splits.setdefault(clip.recording, clip.split) == clip.split:
+                self.clips.append(replace(clip, id=name))
+            else:
+                detail = f"recording {clip.recording} lies in {splits[clip.recording]} already"
+                self.reject(name, clip.file, "recording_in_two_splits", detail)
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Every file below the folder, relative to it; symbolic links are followed, each real folder is entered once.
+
+        What has no name in UTF-8 is left out, and said. Raises ValueError naming a folder that cannot be listed.
+        """
+
+        def fail(error: OSError) -> None:
+            raise ValueError(
+                f"{error.filename}: cannot be listed ({error.strerror}); give leave to read it, or move it"
+            )
+
+        found: list[str] = []
+        entered: set[str] = set()
+        for root, folders, names in os.walk(self.folder, followlinks=True, onerror=fail):
+            real = os.path.realpath(root)
+            if real in entered:
+                folders.clear()
+                continue
+            entered.add(real)
+            folders.sort()
+            base = Path(root).relative_to(self.folder)
+            found += [(base / name).as_posix() for name in names]
+        unnamed = [file for file in found if not is_text(file)]
+        if unnamed:
+            print(
+                f"{self.folder}: {len(unnamed)} files are left out, their names are no UTF-8: {printable(unnamed[0])}; "
+                "rename"
+            )
+        return sorted(set(found) - set(unnamed), key=PurePosixPath)
+
+    @cached_property
+    def audio(self) -> dict[str, list[str]]:
+        """The audio files by `file_key` of their name without ending; those that can be read hide those that cannot."""
+        found: dict[str, list[str]] = {}
+        for endings in (AUDIO_ENDINGS, UNREADABLE_ENDINGS):
+            named: dict[str, list[str]] = defaultdict(list)
+            for file in self.files:
+                if PurePosixPath(file).suffix.lower() in endings:
+                    named[file_key(PurePosixPath(file).stem)].append(file)
+            found = named | found
+        return found
+
+    def csv_rows(self, table: str, *columns: str) -> Iterator[tuple[str, Row]]:
+        """Rows of a CSV file with a header, each after where it stands ("train.csv, row 3"); broken rows are rejected.
+
+        Raises ValueError where the file is no UTF-8, no CSV or lacks one of `columns`.
+        """
+        path = self.folder / table
+        try:
+            with open(path, encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file, strict=True)
+                reader.fieldnames = header = [name.strip() for name in reader.fieldnames or []]
+                missing = ", ".join(column for column in columns if column not in header)
+                if missing:
+                    found = ", ".join(header) or "nothing"
+                    raise ValueError(f"{path}: no column {missing}; its first line holds {found}; name the columns so")
+                for number, row in enumerate(reader, start=1):
+                    where = f"{table}, row {number}"
+                    if None in row:
+                        detail = "more cells than columns: put quotes around a caption that holds commas"
+                        self.reject("", where, "broken_row", detail)
+                    else:
+                        yield where, row
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path}: no readable CSV in UTF-8 ({error}); mend or convert it") from None
+
+    def jsonl_rows(self, table: str) -> Iterator[tuple[str, Row]]:
+        """Rows of a JSONL file, each after where it stands; a line that is no JSON object in UTF-8 is rejected."""
+        with open(self.folder / table, "rb") as file:
+            for number, line in enumerate(file, start=1):
+                where = f"{table}, row {number}"
+                try:
+                    row = json.loads(line.decode("utf-8-sig")) if line.strip() else None
+                except (ValueError, RecursionError) as error:
+                    self.reject("", where, "broken_row", f"no JSON in UTF-8: {error}")
+                    continue
+                if isinstance(row, dict) and is_text(row):
+                    yield where, row
+                elif line.strip():
+                    self.reject("", where, "broken_row", "no JSON object of whole characters")
 
 
 def check_splits(prepare: Prepare, splits: Iterable[str], rejected: list[Rejected]) -> None:
@@ -89,9 +191,9 @@ def check_splits(prepare: Prepare, splits: Iterable[str], rejected: list[Rejecte
         )
 
 
-def counted(rejected: list[Rejected]) -> list[tuple[str, int]]:
+def counted(rejected: list[Rejected]) -> dict[str, int]:
     """How often each reason occurs, sorted by reason."""
-    return sorted(Counter(row["reason"] for row in rejected).items())
+    return dict(sorted(Counter(row["reason"] for row in rejected).items()))
 
 
 def told(rejected: list[Rejected]) -> tuple[str, str]:
@@ -99,62 +201,9 @@ def told(rejected: list[Rejected]) -> tuple[str, str]:
     if not rejected:
         return "none rejected", ""
     counts = counted(rejected)
-    first = max(rejected, key=lambda row: dict(counts)[row["reason"]])
+    first = max(rejected, key=lambda row: counts[row["reason"]])
     example = printable(f"{first['file'][:200]}: {first['detail'][:200]}")
-    return ", ".join(f"{count} {reason}" for reason, count in counts), f" ({example})"
-
-
-def drawn_split(recording: str, prepare: Prepare) -> str:
-    """The split of a recording that has none, by `prepare.valid_share` and `prepare.test_share`."""
-    draw = generator(prepare.seed, "split", recording).random()
-    if draw < prepare.test_share:
-        return "test"
-    return "valid" if draw < prepare.test_share + prepare.valid_share else "train"
-
-
-def with_captions(clip: Entry, captions: list[str], prepare: Prepare) -> Entry:
-    """Keep all captions of a clip and draw one by the clip's id and the stage's seed."""
-    distinct_ones = tuple(dict.fromkeys(captions))
-    drawn = distinct_ones[int(generator(prepare.seed, "caption", clip.id).integers(len(distinct_ones)))]
-    return replace(clip, caption=drawn, captions=distinct_ones if len(distinct_ones) > 1 else ())
-
-
-def files_below(folder: Path) -> list[str]:
-    """Every file below a folder, relative to it; symbolic links are followed, each real folder is entered once.
-
-    What has no name in UTF-8 is left out, and said. Raises ValueError naming a folder that cannot be listed.
-    """
-
-    def fail(error: OSError) -> None:
-        raise ValueError(f"{error.filename}: cannot be listed ({error.strerror}); give leave to read it, or move it")
-
-    found: list[str] = []
-    entered: set[str] = set()
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=fail):
-        real = os.path.realpath(root)
-        if real in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders.sort()
-        base = Path(root).relative_to(folder)
-        found += [(base / name).as_posix() for name in names]
-    unnamed = [file for file in found if not is_text(file)]
-    if unnamed:
-        print(f"{folder}: {len(unnamed)} files are left out, their names are no UTF-8: {printable(unnamed[0])}; rename")
-    return sorted(set(found) - set(unnamed), key=PurePosixPath)
-
-
-def audio_by_name(files: Sequence[str]) -> dict[str, list[str]]:
-    """The audio files by `file_key` of their name without ending; those that can be read hide those that cannot."""
-    found: dict[str, list[str]] = {}
-    for endings in (AUDIO_ENDINGS, UNREADABLE_ENDINGS):
-        named: dict[str, list[str]] = defaultdict(list)
-        for file in files:
-            if PurePosixPath(file).suffix.lower() in endings:
-                named[file_key(PurePosixPath(file).stem)].append(file)
-        found = named | found
-    return found
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items()), f" ({example})"
 
 
 def file_key(stem: str) -> str:
@@ -169,49 +218,6 @@ def of_part(paths: Sequence[str], own: Collection[str], others: Collection[str] 
         return any(part.lower() in names for part in PurePosixPath(path).parent.parts)
 
     return [path for path in paths if lies_in(path, own)] or [path for path in paths if not lies_in(path, others)]
-
-
-def csv_rows(
-    folder: Path, table: str, rejected: list[Rejected], columns: Sequence[str] = ()
-) -> Iterator[tuple[str, Row]]:
-    """Rows of a CSV file with a header, each after where it stands ("train.csv, row 3"); broken rows are rejected.
-
-    Raises ValueError where the file is no UTF-8, no CSV or lacks one of `columns`.
-    """
-    path = folder / table
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            reader.fieldnames = header = [name.strip() for name in reader.fieldnames or []]
-            missing = ", ".join(column for column in columns if column not in header)
-            if missing:
-                found = ", ".join(header) or "nothing"
-                raise ValueError(f"{path}: no column {missing}; its first line holds {found}; name the columns so")
-            for number, row in enumerate(reader, start=1):
-                where = f"{table}, row {number}"
-                if None in row:
-                    detail = "more cells than columns: put quotes around a caption that holds commas"
-                    rejected.append(reject("", where, "broken_row", detail))
-                else:
-                    yield where, row
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: no readable CSV in UTF-8 ({error}); mend or convert it") from None
-
-
-def jsonl_rows(folder: Path, table: str, rejected: list[Rejected]) -> Iterator[tuple[str, Row]]:
-    """Rows of a JSONL file, each after where it stands; a line that is no JSON object in UTF-8 is rejected."""
-    with open(folder / table, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            where = f"{table}, row {number}"
-            try:
-                row = json.loads(line.decode("utf-8-sig")) if line.strip() else None
-            except (ValueError, RecursionError) as error:
-                rejected.append(reject("", where, "broken_row", f"no JSON in UTF-8: {error}"))
-                continue
-            if isinstance(row, dict) and is_text(row):
-                yield where, row
-            elif line.strip():
-                rejected.append(reject("", where, "broken_row", "no JSON object of whole characters"))
 
 
 def is_text(value: Any) -> bool:
@@ -240,7 +246,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "clip"
 
 
-def reject(clip: str, file: str, reason: str, detail: str) -> Rejected:
+def rejection(clip: str, file: str, reason: str, detail: str) -> Rejected:
     """A row of rejected.jsonl; what is no whole character in a name or text is spelled out."""
     row = {"id": clip, "file": file, "reason": reason, "detail": detail}
     return {key: value.encode("utf-8", "backslashreplace").decode() for key, value in row.items()}

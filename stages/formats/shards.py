@@ -7,11 +7,14 @@ nor owner.
 from __future__ import annotations
 
 import io
+import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+FILES = ("file_name", "image")  # what of a row names a file
 
 
 def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> None:
@@ -24,6 +27,30 @@ def write_shard(path: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]]) 
     ):
         for key, files in samples:
             tar.write({"__key__": key, **files})
+
+
+def in_shards(folder: Path, name: str, rows: Sequence[dict[str, Any]], shard_size: int) -> list[dict[str, Any]]:
+    """Move the rows' files into `<name>-00000.tar` and so on, `shard_size` rows each, every row beside them as .json.
+
+    Returns rows whose files lead into the shards; 0 leaves all as it is, and so do no more rows than a shard holds.
+    """
+    if not shard_size or len(rows) <= shard_size:
+        return list(rows)
+    moved = []
+    for start in range(0, len(rows), shard_size):
+        shard, part = f"{name}-{start // shard_size:05d}.tar", rows[start : start + shard_size]
+        write_shard(folder / shard, (_sample(folder, row) for row in part))
+        for row in part:
+            files = {key: row[key] for key in FILES if key in row}
+            for file in files.values():
+                (folder / file).unlink()
+            moved.append(row | {key: f"{shard}/{file}" for key, file in files.items()})
+    return moved
+
+
+def _sample(folder: Path, row: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
+    files = {Path(row[key]).suffix[1:]: (folder / row[key]).read_bytes() for key in FILES if key in row}
+    return Path(row["file_name"]).stem, files | {"json": json.dumps(row, ensure_ascii=False).encode()}
 
 
 def open_file(path: str | Path) -> BinaryIO:

@@ -67,11 +67,7 @@ class PerceptualHashes:
         edges = [HASH_BITS * piece // max(bits, 1) for piece in range(bits + 1)]
         self._cuts = [(low, (1 << (high - low)) - 1) for low, high in pairwise(edges)]
 
-    def add(self, path: str | Path) -> bool:
-        """Take an image in, unless one like it is there; return whether one was."""
-        return self.add_hash(perceptual_hash(Path(path)))
-
-    def add_hash(self, value: int) -> bool:
+    def add(self, value: int) -> bool:
         """Take a hash in, unless a near one is there; return whether one was."""
         keys = [(low, value >> low & mask) for low, mask in self._cuts]
         if any((other ^ value).bit_count() < self.bits for key in keys for other in self._pieces[key]):

@@ -9,10 +9,9 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from stages.corpus.clips import CORPUS, QUALITY
+from stages.corpus.clips import CORPUS, IMAGES, QUALITY
 from stages.evaluation.systems import METRICS, SYSTEMS
 from stages.formats.files import iterate_jsonl, read_json, write_text
-from stages.imagery.image_folder import IMAGES
 from stages.params.schema import Params, load_params
 from stages.report.listening_page import CORPORA, credits
 from stages.report.pages import page, plain_markdown

@@ -9,10 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from stages.corpus.clips import QUALITY, spread
+from stages.corpus.clips import QUALITY, iterate_images, spread
 from stages.formats.files import read_jsonl, write_text
 from stages.formats.images import UnusableImageError, open_image
-from stages.imagery.image_folder import images_in_order
 from stages.report.pages import image_uri, page
 
 SIDE = 160  # pixels of a picture
@@ -32,7 +31,7 @@ def main(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--out={arguments.out}: the sheet is a page; name an .html file")
     if arguments.pairs < 1:
         raise ValueError(f"--pairs={arguments.pairs}: at least 1")
-    drawn = {item: path for item, path, _ in images_in_order()}
+    drawn = {row["id"]: row["file_name"] for row in iterate_images()}
     groups = {}
     for name in ("accepted", "rejected"):
         rows = read_jsonl(QUALITY / f"{name}.jsonl")
