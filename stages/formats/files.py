@@ -70,6 +70,8 @@ def write_fault(error: Exception, folder: Path) -> str:
     """Why nothing can be written into a folder; "" where it can. Libraries hide the system's reason in their own."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
         return os.strerror(error.errno)
+    if "(os error 28)" in str(error):  # of writers in Rust
+        return os.strerror(errno.ENOSPC)
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
             written = probe.write(bytes(PROBE))

@@ -1,21 +1,21 @@
 """Parses a visual part into a scene: which things, how large, of what material, how many, and where.
 
 It goes by word lists: `nouns.tsv` and the names of the `emoji` package say what has a pictogram, `places.tsv` what is
-drawn as scenery, `materials.tsv` and `words.json` what a thing looks like.
+drawn as scenery, `materials.tsv` and `words.tsv` what a thing looks like.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from typing import Any
+from pathlib import Path
 
 import emoji
 import simplemma
+
+from stages.formats.files import read_tsv
 
 MAX_NAME_WORDS = 3
 OPENMOJI_VERSION = 17  # of Unicode's emoji: later ones have no glyph yet
@@ -152,44 +152,41 @@ def pictogram_name(pictogram: str) -> str:
 
 @cache
 def noun_rows() -> dict[str, tuple[str, int, str]]:
-    """`nouns.tsv`: noun -> pictogram, how many a plural shows, where it is (`Thing.where`)."""
-    return {noun: (pictogram, int(several), where) for noun, pictogram, several, where, *_ in _table("nouns.tsv")}
+    """`nouns.tsv`: noun -> pictogram, how many a plural shows, where it is (`Thing.where`).
+
+    Its column `closest` marks what OpenMoji lacks: the pictogram is of the nearest thing.
+    """
+    return {row["noun"]: (row["pictogram"], int(row["several"]), row["where"]) for row in _table("nouns.tsv")}
 
 
 @cache
 def place_rows() -> dict[str, Scenery]:
     """`places.tsv`: place -> scenery."""
-    rows = ([*row, "", ""][:7] for row in _table("places.tsv"))
+    rows = (row.values() for row in _table("places.tsv"))
     return {name: Scenery(name, setting == "indoor", *looks) for name, setting, *looks in rows}
 
 
 @cache
 def material_rows() -> dict[str, tuple[str, str, str]]:
     """`materials.tsv`: word -> shade, light (both "#rrggbb"), texture."""
-    return {word: (shade, light, texture) for word, shade, light, texture in _table("materials.tsv")}
-
-
-def _table(name: str) -> list[list[str]]:
-    text = (resources.files("stages.imagery") / name).read_text(encoding="utf-8")
-    return [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
-
-
-@cache
-def _words_file() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((resources.files("stages.imagery") / "words.json").read_text(encoding="utf-8"))
-    return loaded
+    return {row["word"]: (row["shade"], row["light"], row["texture"]) for row in _table("materials.tsv")}
 
 
 @cache
 def word_lists() -> dict[str, frozenset[str]]:
-    """The lists of `words.json`: `small`, `large`, `on`, `in`, `beside`, `groups`, `night`, `skipped`."""
-    return {key: frozenset(" ".join(lines).split()) for key, lines in _words_file().items() if key != "counts"}
+    """The lists of `words.tsv`: `small`, `large`, `on`, `in`, `beside`, `groups`, `night`, `skipped`."""
+    return {row["list"]: frozenset(row["words"].split()) for row in _table("words.tsv") if not row["list"].isdigit()}
 
 
+@cache
 def word_counts() -> dict[str, int]:
-    """How many each number word of `words.json` shows."""
-    counts: dict[str, int] = _words_file()["counts"]
-    return counts
+    """How many each number word shows: the lists of `words.tsv` that are called by a number."""
+    rows = [row for row in _table("words.tsv") if row["list"].isdigit()]
+    return {word: int(row["list"]) for row in rows for word in row["words"].split()}
+
+
+def _table(name: str) -> list[dict[str, str]]:
+    return read_tsv(Path(__file__).with_name(name))
 
 
 @cache

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from stages.language.sides import JOINING, Side, word_count
-from stages.language.tagging import ADJECTIVES, DETERMINERS, NOTHING, NOUNS, VERBS, Token, neighbours
+from stages.language.tagging import ADJECTIVES, DETERMINERS, NOTHING, NOUNS, VERBS, Token, neighbours, opening
 from stages.language.text import lemma
 
 # What joins a participle once the subject is gone, and how it then reads: "as a dog barks" -> "while barking".
@@ -97,16 +97,10 @@ def _is_sound_of_its_own(tokens: Side, verb: Token) -> bool:
         return False
     after = neighbours(tokens, verb.position)[1]
     if not verb.text.endswith("ing") or after.comma or after.kind not in NOUNS | ADJECTIVES | DETERMINERS | {"pronoun"}:
-        return _subject(tokens, verb) is not NOTHING and not _belongs_to_sound(tokens, verb.position - 1)
+        # "The roar of a waterfall": there a thing only says whose sound is meant.
+        return _subject(tokens, verb) is not NOTHING and opening(tokens, verb.position - 1).text != "of"
     before = [token.text for token in tokens[: verb.position] if token.kind not in DETERMINERS | ADJECTIVES]
     return after.kind in NOUNS and before[-1:] == ["with"]
-
-
-def _belongs_to_sound(tokens: Side, at: int) -> bool:
-    """Whether a thing only says whose sound is meant: "the roar of a waterfall"."""
-    while at > 0 and tokens[at].kind in NOUNS | ADJECTIVES | DETERMINERS:
-        at -= 1
-    return tokens[at].text == "of"
 
 
 def _subject(tokens: Side, verb: Token) -> Token:

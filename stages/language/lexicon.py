@@ -2,7 +2,8 @@
 
 `lexicon.tsv` gives each word its classes and, where its dictionary definition says so, what it *entails*: a bark
 is short and sharp. `function_words.tsv` lists the
-closed classes of English, `foreign.wordlist` words that no English caption needs.
+closed classes of English, `foreign.wordlist` function words of other languages, which give away a caption whose other
+words look English, `uncounted.wordlist` things that take no article.
 """
 
 from __future__ import annotations
@@ -43,12 +44,6 @@ def _words(name: str) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 @cache
-def foreign_words() -> frozenset[str]:
-    """Return function words of other languages, which give away a caption whose other words look English."""
-    return word_list("foreign.wordlist")
-
-
-@cache
 def bases(word: str) -> frozenset[str]:
     """A describing word and what may be the adjective under it: "softly" -> "soft", "gently" -> "gentle"."""
     stem = word.removesuffix("ly")
@@ -65,8 +60,9 @@ def rivals(word: str) -> frozenset[str]:
     return bases(word).union(*(line for line in lines if bases(word) & set(line)))
 
 
+@cache
 def word_list(name: str) -> frozenset[str]:
-    """Read the words of a file of this folder."""
+    """The words of a file of this folder."""
     return frozenset((HERE / name).read_text(encoding="utf-8").split())
 
 
@@ -77,7 +73,10 @@ def phrases() -> frozenset[str]:
 
 
 def function_class(word: str) -> str | None:
-    """Return the closed class of a lower-case word (`article`, `preposition`, ...), None for a word with content."""
+    """Return the closed class of a lower-case word (`article`, `preposition`, ...), None for a word with content.
+
+    Numbers and quantities are of a closed class as well: "two dogs" and "barking in two tones" share no content.
+    """
     return _function_words().get(word)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from stages.language.clauses import as_said_alone
-from stages.language.lexicon import bases, function_class, rivals
+from stages.language.lexicon import bases, function_class, rivals, word_list
 from stages.language.sides import JOINING, Side, assign_sides, word_count
 from stages.language.tagging import ADJECTIVES, DETERMINERS, NOTHING, NOUNS, VERBS, Token, neighbours
 from stages.language.text import content_lemmas, is_english, text_problems, words
@@ -28,16 +28,6 @@ SHORTER |= dict.fromkeys(("accompanied by", "along with", "together with", "mixe
 SHORTER |= {"as well as": "and", "preceded by": "after", "proceeded by": "then"}
 # They say of a sound no more than that it is there.
 OCCURRING = frozenset({"occur", "play", "ensue", "take", "place", "exist", "sound"})
-
-# fmt: off
-UNCOUNTED = frozenset({
-    "water", "rain", "rainfall", "drizzle", "hail", "snow", "snowfall", "liquid", "surf", "fire", "lightning",
-    "light", "wood", "metal", "plastic", "paper", "cardboard", "glass", "glassware", "silverware", "cutlery",
-    "crockery", "cookware", "food", "meat", "oil", "coffee", "milk", "machinery", "traffic", "sand", "mud",
-    "gravel", "grass", "foliage", "straw", "hay", "ice", "livestock", "cellophane", "fabric", "clothing",
-    "someone", "somebody", "nature",
-})
-# fmt: on
 
 MOST_WORDS = 100  # of a caption; the time to shorten it grows with the cube of their number
 
@@ -69,17 +59,17 @@ def decompose(caption: str, min_words: int, max_words: int, add_words: bool = Tr
         `not_english`, `nothing_seen`, `nothing_heard`, or the first code of `text_problems`.
     """
     if not (spoken := words(caption)):
-        return _failed("caption_empty")
+        return failed("caption_empty")
     if len(spoken) > MOST_WORDS:
-        return _failed("caption_too_long")
+        return failed("caption_too_long")
     if not is_english(caption):
-        return _failed("not_english")
+        return failed("not_english")
     tokens = assign_sides(caption)
     seen, heard = _without_shared(tokens, min_words)
     if not any(token.content for token in seen):
-        return _failed("nothing_seen")
+        return failed("nothing_seen")
     if not any(token.content for token in heard):
-        return _failed("nothing_heard")
+        return failed("nothing_heard")
     taken = content_lemmas(caption)
     said = _said(tokens)
     heard = as_said_alone(heard, tokens, min_words)
@@ -95,11 +85,12 @@ def decompose(caption: str, min_words: int, max_words: int, add_words: bool = Tr
     visual_part, text_part = _joined(seen, ","), _joined(heard, "")
     problems = text_problems(visual_part, text_part, min_words, max_words)
     if problems:
-        return _failed(problems[0])
+        return failed(problems[0])
     return Decomposition(visual_part, text_part, tuple(added), None)
 
 
-def _failed(reason: str) -> Decomposition:
+def failed(reason: str) -> Decomposition:
+    """No parts, and why."""
     return Decomposition(None, None, (), reason)
 
 
@@ -250,7 +241,7 @@ def _there_is(seen: Side) -> Side:
     plural = nouns[-1].plural and first.kind != "article"
     be = replace(first, text="are" if plural else "is", kind="auxiliary")
     there = [replace(first, text="there", kind="pronoun"), be]
-    if first.kind in DETERMINERS or plural or nouns[-1].text in UNCOUNTED:
+    if first.kind in DETERMINERS or plural or nouns[-1].text in word_list("uncounted.wordlist"):
         return [*there, *named]
     return [*there, replace(first, text="a", kind="article"), *named] if nouns[-1].classes else seen
 

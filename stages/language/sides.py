@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.language.tagging import ADJECTIVES, DETERMINERS, NOTHING, NOUNS, VERBS, Token, neighbours, tag
+from stages.language.tagging import ADJECTIVES, DETERMINERS, NOTHING, NOUNS, VERBS, Token, neighbours, opening, tag
 
 JOINING = frozenset({"preposition", "conjunction", "order"})
 HEARD_KINDS = frozenset({"heard_noun", "heard_adjective", "sound", "action", "adverb", "particle", "setting"})
@@ -37,19 +37,15 @@ def assign_sides(caption: str) -> list[Token]:
             token.side = None
         elif token.kind == "seen_noun" and _is_signal(tokens, index):
             token.kind, token.side = "heard_noun", "heard"
-    for index, token in enumerate(tokens):
-        if token.kind in DETERMINERS:
-            token.side = _determiner_side(tokens, index)
-        elif token.kind == "auxiliary":
-            token.side = _auxiliary_side(tokens, index)
-    for index, token in enumerate(tokens):
-        if token.kind == "preposition":
-            token.side = _preposition_side(tokens, index)
-    for index, token in enumerate(tokens):
-        if token.kind == "conjunction":
-            token.side = _conjunction_side(tokens, index)
-        elif token.kind == "order":
-            token.side = "heard"
+    for kinds, side_of in (
+        (DETERMINERS, _determiner_side),
+        ({"auxiliary"}, _auxiliary_side),
+        ({"preposition"}, _preposition_side),
+        ({"conjunction", "order"}, _joining_side),
+    ):
+        for index, token in enumerate(tokens):
+            if token.kind in kinds:
+                token.side = side_of(tokens, index)
     heard = [token for token in tokens if token.side == "heard"]
     for before, token, after in zip([NOTHING, *heard], heard, [*heard[1:], NOTHING], strict=False):
         alone = (after is NOTHING or after.kind in JOINING) and before.kind not in JOINING
@@ -86,25 +82,18 @@ def _is_signal(tokens: list[Token], index: int) -> bool:
         other.kind == "seen_noun" and other is not tokens[index] for other in tokens
     ):
         return False
-    after, opens = neighbours(tokens, index)[1], _opening(tokens, index)
+    after, opens = neighbours(tokens, index)[1], opening(tokens, index)
     ends = after.comma or after.kind in ("conjunction", "order") or after.text == "in"
     return ends and (opens.text in ("and", "with", "then") or opens.text.endswith(" by"))
 
 
 def _blown_into(tokens: list[Token], index: int) -> bool:
     """Whether the wind blows into a microphone, which nobody looks at."""
-    opens = _opening(tokens, index)
+    opens = opening(tokens, index)
     if not tokens[index].lemmas <= MICROPHONES or opens.kind != "preposition":
         return False
     owner = next((token for token in reversed(tokens[: opens.position]) if token.kind in NOUNS), NOTHING)
     return owner.kind == "either_noun"
-
-
-def _opening(tokens: list[Token], index: int) -> Token:
-    """The token before a noun's phrase."""
-    while index and tokens[index - 1].kind in NOUNS | ADJECTIVES | DETERMINERS and not tokens[index].comma:
-        index -= 1
-    return NOTHING if tokens[index].comma else neighbours(tokens, index)[0]
 
 
 def _head(tokens: list[Token], index: int) -> str:
@@ -202,7 +191,9 @@ def _preposition_side(tokens: list[Token], index: int) -> str | None:
     return None
 
 
-def _conjunction_side(tokens: list[Token], index: int) -> str | None:
+def _joining_side(tokens: list[Token], index: int) -> str | None:
+    if tokens[index].kind == "order":
+        return "heard"
     before = [token.side for token in tokens[:index] if token.side]
     after = [token.side for token in tokens[index + 1 :] if token.side]
     if before[-1:] == after[:1] == ["seen"]:

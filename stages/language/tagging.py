@@ -114,6 +114,13 @@ def neighbours(tokens: list[Token], index: int) -> tuple[Token, Token]:
     return tokens[index - 1] if index else NOTHING, tokens[index + 1] if index + 1 < len(tokens) else NOTHING
 
 
+def opening(tokens: list[Token], index: int) -> Token:
+    """The token before a noun's phrase, `NOTHING` where a comma or nothing is there."""
+    while index and tokens[index - 1].kind in NOUNS | ADJECTIVES | DETERMINERS and not tokens[index].comma:
+        index -= 1
+    return NOTHING if tokens[index].comma else neighbours(tokens, index)[0]
+
+
 def _kind(tokens: list[Token], index: int) -> str:
     token = tokens[index]
     before, after = _subject(tokens, index), neighbours(tokens, index)[1]
@@ -135,8 +142,9 @@ def _kind(tokens: list[Token], index: int) -> str:
     for kind in ("setting", "adverb"):
         if kind in classes and not (classes & ADJECTIVES and _is_noun_like(after)):
             return kind
-    if token.lemmas <= {"sound"} and _is_object(tokens, index):
-        return "heard_noun"
+    opens = opening(tokens, index)
+    if token.lemmas <= {"sound"} and (opens.text in ("with", "of", "over") or opens.kind in VERBS):
+        return "heard_noun"  # "with crowd sounds", "make sounds"
     if classes & VERBS and classes & (NOUNS | ADJECTIVES):
         return _homograph_kind(token, before, after)
     if classes & VERBS == {"action"} and _is_compound(token, neighbours(tokens, index)[0], after):
@@ -157,14 +165,6 @@ def _subject(tokens: list[Token], index: int) -> Token:
         start -= 1
     joined = tokens[start].kind == "preposition" and start > 0 and tokens[start - 1].kind in NOUNS
     return tokens[start - 1] if joined else before
-
-
-def _is_object(tokens: list[Token], index: int) -> bool:
-    """Whether "sounds" is what something makes or goes with: "with crowd sounds", "make sounds"."""
-    before = index - 1
-    while before >= 0 and tokens[before].kind in NOUNS | ADJECTIVES | DETERMINERS and not tokens[before + 1].comma:
-        before -= 1
-    return before >= 0 and (tokens[before].text in ("with", "of", "over") or tokens[before].kind in VERBS)
 
 
 def _first(token: Token, kinds: set[str] | frozenset[str]) -> str:

@@ -15,7 +15,7 @@ from functools import cache
 from simplemma import is_known, lemmatize
 
 from stages.formats.files import printable
-from stages.language.lexicon import entries, foreign_words, function_class, word_list
+from stages.language.lexicon import entries, function_class, word_list
 
 WORD = re.compile(r"[^\W_]+(?:[-'][^\W_]+)*")
 POSSESSIVE = re.compile(r"(?:'s)+$")
@@ -78,15 +78,7 @@ def content_lemmas(text: str) -> set[str]:
 @cache
 def _word_lemmas(word: str) -> frozenset[str]:
     pieces = {word, *re.split("[-']", word)}
-    return frozenset(lemma(piece) for piece in pieces if piece and not is_stop_word(piece))
-
-
-def is_stop_word(word: str) -> bool:
-    """Tell words that only hold a phrase together (articles, prepositions, auxiliaries ...) from words with content.
-
-    Numbers and quantities count as stop words as well: "two dogs" and "barking in two tones" share no content.
-    """
-    return function_class(word) is not None
+    return frozenset(lemma(piece) for piece in pieces if piece and not function_class(piece))
 
 
 def is_english(text: str) -> bool:
@@ -98,9 +90,9 @@ def is_english(text: str) -> bool:
 
 @cache
 def _is_english_word(word: str) -> bool:
-    if word in foreign_words():
+    if word in word_list("foreign.wordlist"):
         return False
-    if is_stop_word(word) or entries(word):
+    if function_class(word) or entries(word):
         return True
     return all(piece and (piece.isdigit() or is_known(piece, lang="en")) for piece in re.split("[-']", word))
 
@@ -131,7 +123,7 @@ def is_profane(text: str) -> bool:
     """Whether a text holds a swear word or slur in any inflection; "a cock crows" does not."""
     found = words(text)
     pieces = {piece for word in found for piece in (word, *word.split("-"))}
-    bad = (pieces | {lemma(piece) for piece in pieces}) & _profane_words()
+    bad = (pieces | {lemma(piece) for piece in pieces}) & word_list("profanity.wordlist")
     beside = {lemma(word) for word in found}
     return any(not HARMLESS_BESIDE.get(name, set()) & beside for name in bad)
 
@@ -149,8 +141,3 @@ def outcomes(captions_reasons: Iterable[tuple[str, str | None]]) -> list[str]:
         examples = ", ".join(f'"{printable(caption[:200])}"' for caption in list(dict.fromkeys(found))[:EXAMPLES])
         lines.append(f"{len(found)} {reason}, such as {examples}: {REMEDIES.get(reason or '', OWN_PARTS)}")
     return lines
-
-
-@cache
-def _profane_words() -> frozenset[str]:
-    return word_list("profanity.wordlist")

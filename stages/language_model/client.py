@@ -116,7 +116,7 @@ class Client:
 
         problem = ""
         for attempt in range(TRIES):
-            pause = jittered_pause(attempt)
+            pause = min(LONGEST_PAUSE, 0.5 * 2**attempt) * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
             async with self._pace.turn(tokens) as sent:
                 if self._stopped.is_set():
                     raise StoppedError
@@ -201,12 +201,6 @@ def is_own_server() -> bool:
         return ip_address(host).is_private
     except ValueError:
         return bool(host) and ("." not in host or host.endswith((".local", ".localhost", ".internal", ".lan")))
-
-
-def jittered_pause(attempt: int) -> float:
-    """Seconds to wait after the failure number `attempt`, counted from 0."""
-    longest: float = min(LONGEST_PAUSE, 0.5 * 2**attempt)
-    return longest * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
 
 
 def fatal(error: Exception, model: str) -> ValueError | None:

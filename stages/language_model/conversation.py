@@ -16,7 +16,7 @@ from typing import Any
 
 from stages.formats.keys import request_key
 from stages.language.lexicon import function_class
-from stages.language.rules import Decomposition
+from stages.language.rules import Decomposition, failed
 from stages.language.text import content_lemmas, text_problems, words
 from stages.language_model.answers import Parts, read_reply
 from stages.language_model.request_cache import Reply
@@ -75,7 +75,7 @@ def next_step(caption: str, prompt: str, params: Decompose, kept: Callable[[str]
     higher limit.
     """
     if not words(caption):
-        return Step(None, _failed("caption_empty"), ())
+        return Step(None, failed("caption_empty"), ())
     request = first_request(caption, prompt, params)
     replies: list[Reply] = []
     answers, reason = 0, ""
@@ -102,7 +102,7 @@ def next_step(caption: str, prompt: str, params: Decompose, kept: Callable[[str]
         said = {"role": "assistant", "content": answer or "(no answer)"}
         turn = [said, {"role": "user", "content": f"{complaint} Answer again."}]
         request = {**request, "messages": [*request["messages"], *turn]}
-    return Step(None, _failed(reason), tuple(replies))
+    return Step(None, failed(reason), tuple(replies))
 
 
 def broken_rule(problem: str, parts: Parts | None, params: Decompose) -> str:
@@ -133,7 +133,3 @@ def added_words(caption: str, parts: Parts) -> tuple[str, ...]:
     own = content_lemmas(caption)
     found = words(parts.visual_part) + words(parts.text_part)
     return tuple(word for word in found if function_class(word) is None and not content_lemmas(word) & own)
-
-
-def _failed(reason: str) -> Decomposition:
-    return Decomposition(None, None, (), reason)

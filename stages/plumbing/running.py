@@ -79,7 +79,7 @@ def _one_line(error: Exception) -> str | None:
         return f"{error.filename}: no such file; has the stage that writes it run (`dvc repro`)?"
     # Many libraries hide a full disk in an error of their own; what they leave may be gone by now, and there is room.
     folders = filter(Path.is_dir, (Path.cwd(), cache_folder()))
-    hidden = "(os error 28)" in str(error) or any(write_fault(error, folder) for folder in folders)
+    hidden = any(write_fault(error, folder) for folder in folders)
     if (hidden or isinstance(error, PermissionError)) and not isinstance(error, ValueError):
         remedy = "is the disk full or write-protected? Make room (`df -h`), run again"
         return f"{getattr(error, 'filename', None) or Path.cwd()}: cannot be written ({error}); {remedy}"
