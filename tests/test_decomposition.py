@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,12 +19,6 @@ from stages.language.rules import decompose
 from stages.language.text import content_lemmas, text_problems, words
 
 ROOT = Path(__file__).parents[1]
-CORPORA = os.environ.get("BIND_AN_AUDIO_CORPORA")
-needs_audiocaps = pytest.mark.skipif(
-    not CORPORA or not (Path(CORPORA) / "audiocaps" / "test.csv").is_file(),
-    reason="BIND_AN_AUDIO_CORPORA names no folder with audiocaps/test.csv",
-)
-
 SMALL_WORDS = ["a", "an", "the", "two", "another", "of", "in", "on", "with", "by", "while", "as", "then", "and", "is"]
 FORMS = ["dogs", "barking", "drums", "drumming", "whistles", "sawing", "saws", "zither", "glorious", ",", ".", "'s"]
 VOCABULARY = [*sorted(_lexicon()), *SMALL_WORDS * 20, *FORMS * 20]
@@ -317,10 +310,9 @@ def test_report_names_the_missing_column(tmp_path):
         decomposition_report.read_captions(source, "caption")
 
 
-@needs_audiocaps
 @pytest.mark.slow
-def test_all_audiocaps_test_captions_keep_the_promises_and_are_the_documented_table():
-    captions_in = decomposition_report.read_captions(Path(CORPORA or "") / "audiocaps" / "test.csv", "caption")
+def test_all_audiocaps_test_captions_keep_the_promises_and_are_the_documented_table(corpora):
+    captions_in = decomposition_report.read_captions(corpora / "audiocaps" / "test.csv", "caption")
     assert len(captions_in) == 4875
     for caption in captions_in:
         promises_hold(caption, 3, 7)

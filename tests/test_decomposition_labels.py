@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import random
 from pathlib import Path
 
@@ -17,11 +16,6 @@ ROOT = Path(__file__).parents[1]
 LABELS = Path(__file__).parent / "data" / "decomposition_labels.jsonl"
 FRESH_LABELS = LABELS.with_name("fresh_caption_labels.jsonl")
 USERS_LABELS = LABELS.with_name("user_caption_labels.jsonl")
-CORPORA = os.environ.get("BIND_AN_AUDIO_CORPORA")
-needs_audiocaps = pytest.mark.skipif(
-    not CORPORA or not (Path(CORPORA) / "audiocaps" / "test.csv").is_file(),
-    reason="BIND_AN_AUDIO_CORPORA names no folder with audiocaps/test.csv",
-)
 
 
 @pytest.mark.parametrize(("labels", "count"), [(LABELS, 100), (FRESH_LABELS, 100), (USERS_LABELS, 218)])
@@ -80,9 +74,8 @@ def test_fresh_readers_judged_every_pair_of_the_new_draw():
         assert not text_problems(row["by_hand"]["visual_part"], row["by_hand"]["text_part"], 3, 7)
 
 
-@needs_audiocaps
-def test_labelled_captions_are_a_random_draw_of_audiocaps():
-    with open(Path(CORPORA or "") / "audiocaps" / "test.csv", encoding="utf-8", newline="") as file:
+def test_labelled_captions_are_a_random_draw_of_audiocaps(corpora):
+    with open(corpora / "audiocaps" / "test.csv", encoding="utf-8", newline="") as file:
         rows = {row["audiocap_id"]: row["caption"] for row in csv.DictReader(file)}
     drawn = random.Random(62).sample(sorted(rows), 100)
     assert {row["id"]: row["caption"] for row in read_jsonl(LABELS)} == {name: rows[name] for name in drawn}

@@ -1,12 +1,9 @@
 """ESC-10 and ESC-50: their folders, folds and classes, and the captions that are written for their clips."""
 
 import csv
-import os
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -82,11 +79,8 @@ def test_verbs_agree_with_their_subject():
     assert len(categories()) == 50
 
 
-def test_the_real_esc10_is_read_whole():
-    corpora = os.environ.get("BIND_AN_AUDIO_CORPORA")
-    if not corpora or not (Path(corpora) / "esc10").is_dir():
-        pytest.skip("BIND_AN_AUDIO_CORPORA names no folder with esc10/ in it")
-    folder = Path(corpora) / "esc10"
+def test_the_real_esc10_is_read_whole(corpora):
+    folder = corpora / "esc10"
     clips, rejected = read_corpus(settings_for("esc10", folder))
     assert Counter(clip.split for clip in clips) == {"train": 240, "valid": 80, "test": 80}
     assert rejected == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -20,12 +19,6 @@ from tests.language_stage import CAPTIONS, asked, environment, kept_keys, lay_ou
 from tests.loopback_openai import FAULTS
 
 ROOT = Path(__file__).parents[1]
-CORPORA = os.environ.get("BIND_AN_AUDIO_CORPORA")
-needs_audiocaps = pytest.mark.skipif(
-    not CORPORA or not (Path(CORPORA) / "audiocaps" / "test.csv").is_file(),
-    reason="BIND_AN_AUDIO_CORPORA names no folder with audiocaps/test.csv",
-)
-
 ARRIVING = (None, "not_json", "rule", "refusal")  # these replies reach the stage whole
 
 
@@ -80,18 +73,16 @@ def assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills, 
     assert (folder / "data/decomposed.jsonl").read_bytes() == (quiet / "data/decomposed.jsonl").read_bytes()
 
 
-@needs_audiocaps
 @pytest.mark.slow
-def test_faults_and_kills_lose_no_caption_and_no_reply(tmp_path, start_server):
-    captions = read_captions(Path(CORPORA or "") / "audiocaps" / "val.csv", "caption")[:120]
+def test_faults_and_kills_lose_no_caption_and_no_reply(tmp_path, start_server, corpora):
+    captions = read_captions(corpora / "audiocaps" / "val.csv", "caption")[:120]
     assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills=2, mark_every=60, fault_share=0.4)
 
 
-@needs_audiocaps
 @pytest.mark.slow
-def test_faults_and_five_kills_over_5000_real_captions(tmp_path, start_server):
-    captions = read_captions(Path(CORPORA or "") / "audiocaps" / "test.csv", "caption")
-    captions += read_captions(Path(CORPORA or "") / "audiocaps" / "val.csv", "caption")
+def test_faults_and_five_kills_over_5000_real_captions(tmp_path, start_server, corpora):
+    captions = read_captions(corpora / "audiocaps" / "test.csv", "caption")
+    captions += read_captions(corpora / "audiocaps" / "val.csv", "caption")
     assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions[:5000], kills=5, mark_every=1000)
 
 

@@ -53,8 +53,8 @@ def test_the_loudest_window_is_the_same_in_whatever_blocks_it_comes(wave, cuts, 
     assert np.array_equal(found, wave if wanted is None else wave[wanted : wanted + samples])
 
 
-@pytest.mark.parametrize("rate", [11_025, 22_050, 44_099, 47_999, 96_000])
-def test_odd_rates_keep_pitch_and_level(tmp_path, rate):
+@pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 44_099, 44_100, 47_999, 48_000, 96_000])
+def test_any_rate_keeps_pitch_and_level(tmp_path, rate):
     tone(tmp_path / "a.wav", rate=rate, frequency=1000, gain=0.3)
     clip = load_clip(tmp_path / "a.wav", SAMPLES)
     assert np.argmax(np.abs(np.fft.rfft(clip[2000:18000]))) == 1000
@@ -128,12 +128,3 @@ def test_the_loudest_part_of_a_recording_is_taken(tmp_path):
     assert np.all(clip[12_800:] == 0)
     with pytest.raises(UnusableClipError, match="missing"):
         load_clip(tmp_path, SAMPLES)
-
-
-@pytest.mark.parametrize("rate", [8000, 44_100, 48_000])
-def test_resampling_keeps_pitch_and_level(tmp_path, rate):
-    tone(tmp_path / "a.wav", rate=rate, frequency=1000, gain=0.3)
-    clip = load_clip(tmp_path / "a.wav", SAMPLES)
-    spectrum = np.abs(np.fft.rfft(clip[2000:18000]))
-    assert np.argmax(spectrum) == 1000
-    assert np.max(np.abs(clip[2000:-2000])) == pytest.approx(0.3, abs=0.01)
