@@ -167,6 +167,15 @@ def test_a_place_where_no_folder_can_be_is_one_line_too(tmp_path):
             pass
 
 
+def test_a_disk_that_was_full_when_a_writer_in_rust_met_it_is_told(tmp_path):
+    error = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with (
+        pytest.raises(ValueError, match=r"a: cannot be written \(No space left"),
+        replacing(tmp_path / "a"),
+    ):
+        raise error
+
+
 def test_an_error_that_is_no_fault_of_the_disk_stays_itself(tmp_path):
     for error in (PermissionError(13, "another file"), RuntimeError("a bug"), ValueError("a key")):
         with pytest.raises(type(error), match=str(error.args[-1])) as caught, replacing(tmp_path / "a"):
