@@ -28,7 +28,6 @@ def run(main: Callable[[], None], *words: str) -> None:
         if unknown := [word for word in sys.argv[1:] if word not in words]:
             known = f"takes {', '.join(words)} alone" if words else "takes no arguments"
             raise ValueError(f"{unknown[0]}: {stage} {known}; values stand in params.yaml")
-        keep_freed_memory()
         with nullcontext() if sys.argv[1:] or os.environ.get("RANK", "0") != "0" else followed(stage):
             main()
 
@@ -55,6 +54,7 @@ def run_command(main: Callable[[], None]) -> None:
     with suppress(ValueError):  # no thread but the first may
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, interrupt)
+    keep_freed_memory()
     try:
         main()
     except KeyboardInterrupt as stop:

@@ -10,7 +10,6 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE
 
@@ -30,12 +29,14 @@ def mel_spectrogram(waveform: Tensor) -> Tensor:
         raise ValueError(
             f"waveform of shape {list(waveform.shape)}: need [B, samples] with more than {PADDING} samples"
         )
-    padded = F.pad(waveform.clamp(-1, 1)[:, None], (PADDING, PADDING), mode="reflect")[:, 0]
+    clamped = waveform.clamp(-1, 1)
+    before, after = clamped[:, 1 : PADDING + 1].flip(1), clamped[:, -PADDING - 1 : -1].flip(1)
     window = torch.hann_window(WINDOW, dtype=waveform.dtype, device=waveform.device)
-    spectrum = torch.stft(padded, WINDOW, HOP_LENGTH, window=window, center=False, return_complex=True)
-    # Twice as fast as the sum over a view of pairs, which turns the picture round in memory.
-    power = spectrum.real.square() + spectrum.imag.square()
-    bands = mel_filterbank().to(waveform) @ torch.sqrt(power + 1e-9)
+    spectrum = torch.fft.rfft(torch.cat([before, clamped, after], 1).unfold(1, WINDOW, HOP_LENGTH) * window)
+    # In place, without a sum over pairs, each frame a row: a third off the time of torch.stft and its parts.
+    parts = torch.view_as_real(spectrum).square()
+    magnitudes = (parts[..., 0] + parts[..., 1]).add_(1e-9).sqrt_()
+    bands = mel_filterbank().to(waveform) @ magnitudes.mT
     return torch.log10(bands.clamp(min=10**SILENCE))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+from stages.plumbing.running import keep_freed_memory
 from tests.benchmarks.table import Row, line, record
 
 
@@ -25,6 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.files) - set(benchmarks):
         parser.error(f"no benchmark named {', '.join(sorted(unknown))}; there are {', '.join(benchmarks)}")
+    keep_freed_memory()  # as stages and commands do
     for name in arguments.files or benchmarks:
         rows = benchmarks[name](arguments.small)
         print("\n".join(map(line, rows)), flush=True)

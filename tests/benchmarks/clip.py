@@ -1,6 +1,7 @@
 """One guided step of the U-Net, and a clip of 9.984 s from a text and an image, at full size with random weights.
 
-The step's peer is the U-Net as diffusers' pipelines call it, its limit its operations at the rate of one large product.
+The step's peer is the U-Net as diffusers' pipelines call it. Limits are products, convolutions and attention at the
+rate of one large product.
 The clip's peer is Make-An-Audio's recipe with the same weights: DDIM with 100 steps, guidance 3 in each, BigVGAN's
 plain layers. A clip's seconds are the sum of its parts', each measured: ImageBind and B's context, so many evaluations
 alone and in pairs as the setting takes, decoding. The fast setting's clip is also made as a whole, once. The largest
@@ -46,21 +47,22 @@ def rows(small: bool) -> list[Row]:
     latents, conditioning, codec = torch.randn(1, *shape), conditioning_of(size, small), codec_of(size, small)
     context = conditioning()
     ours = partial(guided(unet, context, empty, 3.0), latents, 500)
-    with FlopCounterMode(display=False) as counted:
-        ours()
+    limit = partial(seconds_at, products_a_second(256 if small else 2048))
     step = beside(
         "unet_step",
         "a guided step of the U-Net (160 M), beside diffusers' pipelines",
         ours,
         partial(as_pipelines_do, unet.unet, latents, torch.cat([empty[None], context]), 3.0),
         repeats=1 if small else 3,
-        limit_s=counted.get_total_flops() / products_a_second(256 if small else 2048),
+        limit_s=limit(ours),
     )
     plain = deepcopy(codec.vocoder)
     decoding = beside("", "", partial(codec.decode, latents), lambda: plain(codec.decode_mel(latents)), repeats=1)
-    alone, pair = median_seconds(partial(unet, latents, torch.tensor(500), context)), step.ours_s
+    once = partial(unet, latents, torch.tensor(500), context)
+    alone, pair = median_seconds(once), step.ours_s
     embedded, whole = timed(conditioning), partial(sample_latents, unet, empty=empty, seeds=[0], latent_shape=shape)
     assert decoding.peer_s
+    least = (limit(conditioning), limit(once), limit(ours), limit(partial(codec.decode, latents)))
     peer = embedded + evaluations(RECIPE, size)[1] * min(2 * alone, pair) + decoding.peer_s
     preset = load_params(ROOT / "presets/full.yaml").sample
     own: dict[str, Any] = {key: getattr(preset, key) for key in RECIPE}
@@ -77,7 +79,8 @@ def rows(small: bool) -> list[Row]:
             seconds = timed(lambda: codec.decode(whole(context=conditioning(), **fast)))
             what += f"; made as a whole {seconds:.3g} s"
         seconds = embedded + single * alone + pairs * pair + decoding.ours_s
-        found.append(Row(name, what, seconds, peer, decoding.max_abs_diff))
+        least_s = least[0] + single * least[1] + pairs * least[2] + least[3]
+        found.append(Row(name, what, seconds, peer, decoding.max_abs_diff, least_s))
     return found
 
 
@@ -126,6 +129,14 @@ def codec_of(size: Size, small: bool) -> Codec:
     if not small:
         return full_codec()
     return Codec(build_vae(params.vae).eval(), BigVGAN(params.vocoder).eval(), 1.0, (4, 10, size.columns))
+
+
+def seconds_at(products_a_second: float, run: Callable[[], object]) -> float:
+    """Seconds of what a call multiplies, at so many operations a second."""
+    with FlopCounterMode(display=False) as counted:
+        run()
+    flops: int = counted.get_total_flops()
+    return flops / products_a_second
 
 
 def median_seconds(run: Callable[[], object]) -> float:
