@@ -16,7 +16,6 @@ row is what a perfect system would score. What cannot be known of a run is left 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,7 +34,7 @@ from stages.evaluation.scoring import (
     SystemClips,
     hear,
     load_scorers,
-    read_system,
+    read_systems,
     score_clips,
     summarize,
 )
@@ -47,7 +46,7 @@ from stages.plumbing.cluster import in_batches
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.report.listening_page import ListeningRow, credits, write_listening_page
+from stages.report.listening_page import credits, write_listening_page
 from stages.report.plots import plot_curves, plot_mels, plot_metric, read_curve
 from stages.synthesis.codec import load_codec
 from stages.synthesis.mel import mel_spectrogram
@@ -56,7 +55,6 @@ from stages.towers.store import load_imagebind_audio
 from stages.tracking.stage_runs import log_stage
 from stages.training.stored import waveform_pieces
 
-SAMPLES = Path("data/samples")
 BATCH = 32
 CODED = 256  # training clips that go through the codec: enough for a covariance, a sixth of a second each
 
@@ -68,10 +66,8 @@ def main() -> None:
     torch.use_deterministic_algorithms(True)
     train = accepted_clips("train")
     train_waveforms = read_waveforms(train)
-    scorers = load_scorers(
-        calibrate([(row, waveform.double().numpy()) for row, waveform in zip(train, train_waveforms, strict=True)])
-    )
-    systems = read_systems()
+    scorers = load_scorers(calibrate(train, train_waveforms))
+    systems = read_systems(sample_folders())
     scores = {name: score_clips(clips, scorers) for name, clips in progress(systems.items(), "scoring")}
     real = hear(train_waveforms, scorers)
     summaries: dict[str, dict[str, Estimate]] = {}
@@ -109,14 +105,6 @@ def main() -> None:
     draw(rows, curves, systems)
     write_page(everything, systems, scores, metrics, comparison)
     log_stage("evaluate", params, {**metrics, "comparison": comparison}, {})
-
-
-def read_systems() -> dict[str, SystemClips]:
-    """All systems' clips; `real` holds the real clips of the captions that were sampled."""
-    by_id = {row["id"]: row for row in accepted_clips("test")}
-    generated = {name: read_system(SAMPLES / folder, by_id) for name, folder in sample_folders().items()}
-    rows = generated["codec"].rows
-    return {"real": SystemClips(rows, [0] * len(rows), read_waveforms(rows)), **generated}
 
 
 @torch.no_grad()
@@ -186,17 +174,12 @@ def write_page(
     rows = spread(systems["real"].rows, params.evaluate.listening_captions)
     takes = {name: first_takes(systems[name], rows) for name in SYSTEMS}
     shown = [
-        ListeningRow(
-            id=row["id"],
-            caption=row["caption"],
-            visual_part=row["visual_part"],
-            text_part=row["text_part"],
-            image=Path(row["image"]),
-            clips={name: systems[name].waveforms[indices[place]].numpy() for name, indices in takes.items()},
-            sources=row["sources"],
-            group=caption_group(row),
-            scores={name: scores[name].values["clap_score"][indices[place]] for name, indices in takes.items()},
-        )
+        {
+            **row,
+            "group": caption_group(row),
+            "clips": {name: systems[name].waveforms[indices[place]].numpy() for name, indices in takes.items()},
+            "scores": {name: scores[name].values["clap_score"][indices[place]] for name, indices in takes.items()},
+        }
         for place, row in enumerate(rows)
     ]
     notes = [measured(comparison, params), *comparison["limits"]]

@@ -18,8 +18,8 @@ import yaml
 
 from stages.corpus.clips import accepted_clips, read_waveforms
 from stages.evaluation.adherence import calibrate
-from stages.evaluation.scoring import SystemClips, load_scorers, read_system, score_clips
-from stages.evaluation.systems import SYSTEMS
+from stages.evaluation.scoring import load_scorers, read_systems, score_clips
+from stages.evaluation.systems import SYSTEMS, sample_folders
 from stages.formats.files import write_json
 from stages.params.schema import load_params
 from stages.plumbing.running import run
@@ -28,23 +28,15 @@ from stages.study.trial import caption_scores
 from stages.tracking.dependencies import content_md5
 
 PIPELINE = Path("studies/dvc.yaml")
-SAMPLES = Path("data/samples")
 
 
 def main() -> None:
     """Calibrate on real training clips, score what the pipeline has made."""
     train = accepted_clips("train")
-    clips = [(row, wave.double().numpy()) for row, wave in zip(train, read_waveforms(train), strict=True)]
-    thresholds = calibrate(clips)
+    thresholds = calibrate(train, read_waveforms(train))
     scorers = load_scorers(thresholds)
-    by_id = {row["id"]: row for row in accepted_clips("test")}
-    systems = {
-        name: read_system(SAMPLES / "references" / name, by_id)
-        for name, system in SYSTEMS.items()
-        if system.group == "references"
-    }
-    rows = systems["codec"].rows
-    systems["real"] = SystemClips(rows, [0] * len(rows), read_waveforms(rows))
+    folders = sample_folders()
+    systems = read_systems({name: folders[name] for name, one in SYSTEMS.items() if one.group == "references"})
     scored = {name: caption_scores(score_clips(one, scorers)) for name, one in systems.items()}
     write_json(REFERENCES, {"instrument": instrument(), "thresholds": thresholds, "clips": scored})
 

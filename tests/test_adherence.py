@@ -5,6 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 
 from stages.corpus.measurements import event_peaks, loudness_curve, rate
 from stages.corpus.signals import generator
@@ -40,7 +41,12 @@ def clips():
 
 @pytest.fixture(scope="module")
 def thresholds(clips):
-    return calibrate([(row, wave) for row, wave in clips if row["split"] == "train"])
+    return calibrated((row, wave) for row, wave in clips if row["split"] == "train")
+
+
+def calibrated(clips):
+    rows, waves = zip(*clips, strict=True)
+    return calibrate(rows, map(torch.from_numpy, waves))
 
 
 def held_out_scores(clips, thresholds, change=lambda row, wave: (row, wave)):
@@ -80,8 +86,6 @@ def test_a_blurred_clip_is_still_measured(clips, thresholds):
     """
 
     def blurred(row, wave):
-        import torch
-
         window = torch.hann_window(1024)
         spectrum = torch.stft(torch.from_numpy(wave).float(), 1024, 256, window=window, return_complex=True)
         smeared = torch.nn.functional.avg_pool2d(spectrum.abs()[None, None], 5, 1, 2, count_include_pad=False)[0, 0]
@@ -129,14 +133,14 @@ def test_a_noise_floor_like_a_codecs_hides_nothing(clips, thresholds):
 def test_an_attribute_of_which_training_lacks_a_value_is_left_out_and_named(clips):
     """It ended `evaluate`, after fourteen stages."""
     quiet = [(row, wave) for row, wave in clips if row["attributes"].get("loudness") == "quiet"][:4]
-    found = calibrate([(row | {"attributes": {"loudness": "quiet"}}, wave) for row, wave in quiet])
+    found = calibrated((row | {"attributes": {"loudness": "quiet"}}, wave) for row, wave in quiet)
     assert found == {}
     row, wave = quiet[0]
     row = row | {"attributes": {"loudness": "quiet", "count": "once", "envelope": "steady"}}
     assert list(adherence(row, wave, found)) == ["count"]
     assert [line.split(" is ")[0] for line in uncalibrated([row], found)] == ["envelope", "loudness"]
     steady = [(one | {"attributes": {"envelope": "steady"}}, wave) for one, wave in quiet]
-    assert calibrate(steady) == {}
+    assert calibrated(steady) == {}
 
 
 def test_all_values_of_an_attribute_are_measured(clips, thresholds):

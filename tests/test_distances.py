@@ -186,12 +186,9 @@ def test_the_order_of_clips_makes_no_difference(distance, seed):
     [
         (torch.zeros(1, 3), torch.zeros(5, 3), "real set of 1 clips"),
         (torch.rand(5, 3), torch.rand(0, 3), "generated set of 0 clips"),
-        (torch.rand(5, 3), torch.rand(5, 4), "3 and 4 dimensions"),
-        (torch.rand(5, 3), torch.full((5, 3), float("nan")), "not finite"),
-        (torch.rand(5), torch.rand(5, 3), "shape"),
     ],
 )
-def test_sets_that_cannot_be_compared_are_refused(distance, real, generated, message):
+def test_sets_of_fewer_than_two_clips_are_refused(distance, real, generated, message):
     with pytest.raises(ValueError, match=message):
         distance(real, generated)
 

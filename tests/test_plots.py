@@ -82,16 +82,6 @@ def test_missing_systems_variants_and_negative_values_are_drawn(tmp_path):
     assert not close_to(picture, SYSTEMS["experiment_b"].colour).any()
 
 
-def test_unknown_systems_and_metrics_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="'experiment_c'"):
-        plot_metric("fad", rows_of({"experiment_c": 1.0}), tmp_path / "fad.png")
-    with pytest.raises(ValueError, match="'experiment_c'"):
-        plot_curves({"experiment_c": curve(0.5)}, tmp_path / "curves.png")
-    with pytest.raises(ValueError, match="kad: no rows"):
-        plot_metric("kad", rows_of(ALL), tmp_path / "kad.png")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_both_curves_are_drawn_over_updates_and_over_compute(tmp_path):
     curves = {"experiment_a": curve(0.9, teraflops=2.0), "experiment_b": curve(0.5, teraflops=0.2)}
     plot_curves(curves, tmp_path / "curves.png")
@@ -114,20 +104,19 @@ def test_a_curve_is_read_back_from_its_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "text",
     [
-        ("", "no epochs"),
-        ("epoch\tupdates\n1\t2\n", "no column 'teraflops' among"),
-        ("updates\tteraflops\tvalidation_diffusion_loss\n", "no epochs"),
-        ("updates\tteraflops\tvalidation_diffusion_loss\n1\t2\n", "line 2"),
-        ("updates\tteraflops\tvalidation_diffusion_loss\n1\t2\t3\n1\tx\t3\n", "line 3"),
+        "",
+        "epoch\tupdates\n1\t2\n",
+        "updates\tteraflops\tvalidation_diffusion_loss\n",
+        "updates\tteraflops\tvalidation_diffusion_loss\n1\t2\n",
+        "updates\tteraflops\tvalidation_diffusion_loss\n1\t2\t3\n1\tx\t3\n",
     ],
 )
-def test_a_broken_curve_is_named(tmp_path, text, message):
+def test_a_broken_curve_is_named(tmp_path, text):
     (tmp_path / "curve.tsv").write_text(text)
-    with pytest.raises(ValueError, match=message) as error:
+    with pytest.raises(ValueError, match=r"curve\.tsv: no table of updates, teraflops"):
         read_curve(tmp_path / "curve.tsv")
-    assert "curve.tsv" in str(error.value)
 
 
 def test_mels_stand_in_their_cells_low_bands_at_the_bottom(tmp_path):
@@ -152,11 +141,6 @@ def test_mels_stand_in_their_cells_low_bands_at_the_bottom(tmp_path):
     assert not at(1.5, 0.25)
     assert at(1.2, 0.75)
     assert at(1.5, 0.75)
-
-
-def test_mels_and_captions_must_match(tmp_path):
-    with pytest.raises(ValueError, match="floor: 1 mels for 2 captions"):
-        plot_mels({"floor": [np.zeros((80, 10))]}, ["a", "b"], tmp_path / "mels.png")
 
 
 def test_pictures_are_small_and_say_nothing_of_the_machine(tmp_path):

@@ -233,20 +233,18 @@ def test_the_contact_sheet_shows_both_kinds_with_words_and_reasons(workspace, ca
     pairs += [pair(4, text_part="a bell rings"), pair(5, visual_part=None, text_part=None, reason="nothing_seen")]
     lay_out(workspace, pairs, max_reject_rate=0.9)
     main()
-    sheet("--out", "sheet.html", "--pairs", "3")
+    sheet("--out", "sheet.html")
     page = Path("sheet.html").read_text()
-    assert page.count("data:image/png;base64,") == 3 + 1
+    assert page.count("data:image/png;base64,") == 4 + 1
     assert "4 accepted" in page
     assert "2 rejected" in page
     assert "nothing_seen" in page
     assert "shared_words" in page
     assert "A &lt;small&gt; bell" in page
     assert "http" not in page
-    assert "3 of 4 accepted, 2 of 2 rejected pairs" in capsys.readouterr().out
+    assert "4 of 4 accepted, 2 of 2 rejected pairs" in capsys.readouterr().out
 
 
 def test_the_contact_sheet_says_what_it_can_write(workspace):
     with pytest.raises(ValueError, match=r"--out=sheet\.pdf: the sheet is a page; name an \.html file"):
         sheet("--out", "sheet.pdf")
-    with pytest.raises(ValueError, match="--pairs=0"):
-        sheet("--out", "sheet.html", "--pairs", "0")

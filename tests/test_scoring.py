@@ -9,9 +9,10 @@ from typing import Any, cast
 import pytest
 import torch
 
-from stages.evaluation.comparison import compare, loss_at
+from stages.evaluation.comparison import compare
 from stages.evaluation.details import confusion_rows, detail_rows
 from stages.evaluation.scoring import CLAP, ClipScores, Heard, Scorers, SystemClips, hear, score_clips, summarize
+from stages.judging.clap_scorer import TrainedScorer
 from stages.judging.networks import (
     SourceClassifier,
     augmented,
@@ -65,17 +66,17 @@ def test_a_source_that_no_training_clip_had_counts_neither_way():
     assert all(math.isnan(recall) for recall in recalls[1:])
 
 
-class OneDirection:
+class OneDirection(TrainedScorer):
     """A CLAP for which every caption and every clip is the same."""
+
+    def __init__(self):
+        pass
 
     def embed_texts(self, captions):
         return torch.ones(len(captions), 1)
 
     def embed_audio(self, waveforms):
         return torch.ones(len(waveforms), 1)
-
-    def for_distances(self, embeddings):
-        return embeddings
 
 
 class SecondSource(SourceClassifier):
@@ -199,17 +200,6 @@ def test_a_judge_for_which_all_clips_are_alike_leaves_out_the_distance_it_cannot
     summary, missing = summarize(scores([0.1] * 12, [False] * 12), torch.ones(40, 3), draws=20, seed=0)
     assert summary.keys() == {"fad", "clap_score"}
     assert missing == ["no kad: half or more of the real clips have the same embedding; the judge tells nothing apart"]
-
-
-def test_loss_between_epochs_is_linear():
-    curve = [
-        {"updates": 10, "validation_diffusion_loss": 4.0},
-        {"updates": 20, "validation_diffusion_loss": 2.0},
-    ]
-    assert loss_at(curve, "updates", 15) == 3.0
-    assert loss_at(curve, "updates", 20) == 2.0
-    assert loss_at(curve, "updates", 5) == 4.0
-    assert loss_at(curve, "updates", 30) == 2.0
 
 
 def test_comparison_is_b_minus_a_on_the_same_clips_at_equal_updates_and_compute():

@@ -99,7 +99,7 @@ def test_a_wrong_arm_gets_one_line(monkeypatch):
     with pytest.raises(ValueError, match=r"a-meen: no such arm; studies/arms.yaml has a-mean, b-mean, "):
         load_arm("a-meen")
     arm = load_arm("b-mean")
-    with pytest.raises(ValueError, match=r"train_b.widht: unknown key of params.yaml"):
+    with pytest.raises(ValueError, match=r"train_b.widht: unknown key; did you mean width\?; mend the arm's changes"):
         arm_params(arm.model_copy(update={"changes": {"train_b.widht": 3}}), 1)
     with pytest.raises(ValueError, match=r"train_b.fusion: .*mend the arm's changes"):
         arm_params(arm.model_copy(update={"changes": {"train_b.fusion": "sum"}}), 1)

@@ -25,7 +25,7 @@ from stages.tracking.machines import (
     read_machines,
 )
 from stages.tracking.mlflow_store import flatten, repository_root
-from stages.tracking.revisions import corpus_and_preset, nearest_preset
+from stages.tracking.revisions import corpus_and_preset
 from stages.tracking.stage_runs import STAGES_EXPERIMENT, log_stage
 
 pytestmark = pytest.mark.usefixtures("tracking")
@@ -302,8 +302,8 @@ def test_sentences_name_machines_and_where_they_differ():
 
 def test_the_nearest_preset_is_the_one_with_the_fewest_changes():
     presets = {"smoke": {"a": 1, "b": 1, "c": 1}, "esc10": {"a": 2, "b": 2, "c": 2}}
-    assert nearest_preset({"a": 2, "b": 2, "c": 9}, presets) == ("esc10", {"c": 9})
-    assert nearest_preset({"a": 1, "b": 1, "c": 1}, presets) == ("smoke", {})
+    tags = {"corpus": "none", "preset": "esc10", "preset_changes": "c=9"}
+    assert corpus_and_preset({"a": 2, "b": 2, "c": 9}, presets, {}) == tags
     changed = {"a": 3, "b": 1, "c": 1, "train_b.epochs": 3}
     tags = {"corpus": "none", "preset": "smoke", "preset_changes": "a=3 train_b.epochs=3"}
     assert corpus_and_preset(changed, presets, {}) == tags

@@ -15,6 +15,7 @@ from stages.formats.files import read_jsonl, write_tsv
 from stages.language.rules import Decomposition, decompose
 from stages.language.text import outcomes
 from stages.plumbing.progress import progress
+from stages.report.pages import markdown_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,9 +32,8 @@ def main(arguments: argparse.Namespace) -> None:
     captions = read_captions(arguments.captions, arguments.column)
     found = [decompose(text, arguments.min_words, arguments.max_words) for text in progress(captions, "captions")]
     rows = report(found)
-    print("| outcome | captions | share |\n| --- | ---: | ---: |")
-    for row in rows:
-        print(f"| {row['outcome']} | {row['captions']} | {row['share']:.1%} |")
+    cells = [[str(row["outcome"]), str(row["captions"]), f"{row['share']:.1%}"] for row in rows]
+    print(markdown_table(["outcome", "captions", "share"], cells))
     print(*outcomes(zip(captions, (one.reason for one in found), strict=True)), sep="\n")
     if arguments.out:
         write_tsv(arguments.out, rows)

@@ -124,7 +124,6 @@ def clips(
     Raises ValueError as `Run.request` does.
     """
     from stages.report.listening_page import mel_picture
-    from stages.synthesis.mel import mel_spectrogram
 
     with tempfile.TemporaryDirectory() as folder:
         image = picture(drawn, Path(folder))
@@ -142,7 +141,7 @@ def clips(
             shown += [None, None]
             continue
         clip = generator.make(request, int(seed), name)
-        mel = mel_picture(mel_spectrogram(clip.waveform[None])[0].numpy()).convert("RGB")
+        mel = mel_picture(clip.waveform).convert("RGB")
         shown.append((SAMPLE_RATE, (clip.waveform * 32767).short().numpy()))
         shown.append(mel.resize((mel.width * MEL_SCALE, mel.height * MEL_SCALE), 0))
         doubts += [f"{TITLES[name]}: {doubt}" for doubt in clip.doubts]

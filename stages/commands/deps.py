@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Sequence
+import io
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 
 from stages.formats.files import write_text
 from stages.params.schema import Params
@@ -53,13 +54,14 @@ def main(arguments: argparse.Namespace) -> None:
 def in_step(text: str, root: Path = Path(".")) -> tuple[str, list[str]]:
     """Return dvc.yaml's `text` with each stage's files and sections as the code has them, and one line a change.
 
-    Lists that are complete keep their lines; in the others, code stands first and sorted. Comments, other keys and
-    dependencies on data stay as they are. Raises ValueError for a stage whose command is no `python -m`, and for one
-    without a list that it needs.
+    Lists that are complete stay as they are; in the others, code stands first and sorted. An entry takes its comment
+    along. Raises ValueError for a stage whose command is no `python -m`.
     """
-    lines, changes = text.splitlines(keepends=True), []
-    # From the last stage to the first: what is inserted must not move what is still to be read.
-    for stage, entry in reversed([*YAML().load(text)["stages"].items()]):
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, len(text)
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    pipeline, changes = yaml.load(text), []
+    for stage, entry in pipeline["stages"].items():
         if "code" in (entry.get("meta") or {}):
             continue  # hashed by the stage that it names
         up = "../" if str(entry["cmd"]).startswith("cd .. && ") else ""
@@ -67,35 +69,26 @@ def in_step(text: str, root: Path = Path(".")) -> tuple[str, list[str]]:
         if command[:2] != ["python", "-m"]:
             raise ValueError(f"{PIPELINE}: {stage}.cmd: {entry['cmd']}; must start with `python -m`")
         code, sections = code_dependencies(command[2], root), sections_read(command[2], root)
-        deps, params = entry.get("deps") or [], entry.get("params") or []
+        deps, params = (entry.get(key, CommentedSeq()) for key in ("deps", "params"))
         params = params[0]["../params.yaml"] if up else params
         missing = sections - {name.split(".")[0] for name in params}
-        wanted = {
-            "deps": [up + name for name in sorted(code)]
-            + [name for name in deps if not name.startswith(f"{up}stages/")],
-            "params": [name for name in params if name.split(".")[0] in sections] + sorted(missing),
-        }
-        for key in sorted(wanted, key=lambda key: -entry.lc.key(key)[0] if key in entry else 0):
-            here: Any = deps if key == "deps" else params
-            changes += [f"{stage}: {key}: remove - {name}" for name in here if name not in wanted[key]]
-            changes += [f"{stage}: {key}: add    - {name}" for name in wanted[key] if name not in here]
-            if set(here) != set(wanted[key]):
-                if not here or here.fa.flow_style():
-                    raise ValueError(f"{PIPELINE}: {stage}.{key}: no list of one entry a line; give it one entry")
-                _replace(lines, here, wanted[key])
-    return "".join(lines), sorted(changes)
-
-
-def _replace(lines: list[str], listed: Any, wanted: Sequence[str]) -> None:
-    """Let the lines of a YAML list hold `wanted`; a line that is kept takes its comment along."""
-    positions = [listed.lc.item(number) for number in range(len(listed))]
-    kept = {name: lines[row] for name, (row, _) in zip(listed, positions, strict=True)}
-    indent = " " * (positions[0][1] - 2)
-    first, last = positions[0][0], positions[-1][0]
-    between = [
-        line for row, line in enumerate(lines[first : last + 1], first) if row not in {row for row, _ in positions}
-    ]
-    lines[first : last + 1] = [*between, *(kept.get(name, f"{indent}- {name}\n") for name in wanted)]
+        data = [name for name in deps if not name.startswith(f"{up}stages/")]
+        named = [name for name in params if name.split(".")[0] in sections]
+        for key, here, wanted in (
+            ("deps", deps, [*(up + name for name in sorted(code)), *data]),
+            ("params", params, [*named, *sorted(missing)]),
+        ):
+            changes += [f"{stage}: {key}: remove - {name}" for name in here if name not in wanted]
+            changes += [f"{stage}: {key}: add    - {name}" for name in wanted if name not in here]
+            if set(here) != set(wanted):
+                comments = {name: here.ca.items.get(place) for place, name in enumerate(here)}
+                entry.setdefault(key, here)
+                here[:] = wanted
+                here.ca.items.clear()
+                here.ca.items.update((place, comments[name]) for place, name in enumerate(here) if comments.get(name))
+    written = io.StringIO()
+    yaml.dump(pipeline, written)
+    return written.getvalue() if changes else text, sorted(changes)
 
 
 def code_dependencies(module: str, root: Path = Path(".")) -> set[str]:
@@ -106,7 +99,7 @@ def code_dependencies(module: str, root: Path = Path(".")) -> set[str]:
         file = waiting.pop()
         if file is None or (name := file.relative_to(root).as_posix()) in found or name.startswith(CHANGE_NO_OUTPUT):
             continue
-        facts = _facts(file.read_text(encoding="utf-8"), name)
+        facts = _facts(file.read_text(encoding="utf-8"))
         if file.name == "__init__.py" and facts.docstring_alone:
             continue
         beside = (path for path in file.parent.iterdir() if path.is_file() and path.suffix not in NO_DATA)
@@ -118,7 +111,7 @@ def code_dependencies(module: str, root: Path = Path(".")) -> set[str]:
 def sections_read(module: str, root: Path = Path(".")) -> set[str]:
     """Return the sections of params.yaml that a stage's code takes from `load_params()` or from a `Params`."""
     names = [name for name in code_dependencies(module, root) if name.endswith(".py")]
-    return {section for name in names for section in _facts((root / name).read_text(encoding="utf-8"), name).sections}
+    return {section for name in names for section in _facts((root / name).read_text(encoding="utf-8")).sections}
 
 
 class _Facts(NamedTuple):
@@ -131,28 +124,21 @@ class _Facts(NamedTuple):
 
 
 @cache
-def _facts(text: str, name: str) -> _Facts:
-    tree = ast.parse(text, name)
+def _facts(text: str) -> _Facts:
+    tree = ast.parse(text)
     literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
     docstring_alone = all(isinstance(statement, ast.Expr) for statement in tree.body)
-    return _Facts(docstring_alone, imported_modules(tree, module_of(name)), literals, _sections_of(tree))
+    return _Facts(docstring_alone, imported_modules(tree), literals, _sections_of(tree))
 
 
-def module_of(file: str) -> str:
-    """`stages/towers/clap.py` -> `stages.towers.clap`."""
-    return file.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
-
-
-def imported_modules(tree: ast.Module, importer: str) -> set[str]:
+def imported_modules(tree: ast.Module) -> set[str]:
     """Return dotted names below `stages` that may be modules: `from stages.towers import clap` gives both."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parent = importer.split(".")[: -node.level] if node.level else []
-            base = ".".join([*parent, *([node.module] if node.module else [])])
-            names.update((base, *(f"{base}.{alias.name}" for alias in node.names)))
+        elif isinstance(node, ast.ImportFrom) and node.module:  # relative ones are refused by ruff
+            names.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
     stages = {name for name in names if name.split(".")[0] == "stages"}
     # Importing a.b.c runs the packages a and a.b first.
     return {".".join(name.split(".")[:length]) for name in stages for length in range(1, name.count(".") + 2)}

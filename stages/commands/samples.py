@@ -16,12 +16,12 @@ from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import read_jsonl, replacing_folder, write_text
 from stages.formats.images import open_image
 from stages.formats.shards import open_file
-from stages.report.pages import plain_markdown
+from stages.report.pages import markdown_table, plain_markdown
 
+README = Path("README.md")
 SHOWN = ("real", "experiment_a", "experiment_b", "reference")
 START, END = "<!-- {}: `bind-an-audio samples` writes this table -->", "<!-- {} end -->"  # by the folder
 IMAGE_SIDE, SHOWN_SIDE = 224, 80  # pixels; shown as high as a mel picture, a pixel a mel
-SAMPLES = Path("data/samples")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("docs/samples/soundworld"),
         help="folder to replace (default: docs/samples/soundworld)",
     )
-    parser.add_argument(
-        "--readme", type=Path, default=Path("README.md"), help="whose table is replaced (default: README.md)"
-    )
     parser.add_argument("--captions", type=int, default=8, help="how many test captions (default: 8)")
 
 
@@ -44,12 +41,12 @@ def main(arguments: argparse.Namespace) -> None:
 
     Raises ValueError where the README has no place for the folder's table and where the run has no samples.
     """
-    readme, out = arguments.readme.resolve(), arguments.out.resolve()
+    readme, out = README.resolve(), arguments.out.resolve()
     folder = os.path.relpath(out, readme.parent)
     start, end = START.format(folder), END.format(folder)
     text = readme.read_text(encoding="utf-8")
     if text.count(start) != 1 or text.count(end) != 1:
-        raise ValueError(f"{arguments.readme}: give it one line `{start}` and below it one `{end}`")
+        raise ValueError(f"{README}: give it one line `{start}` and below it one `{end}`")
     with chdir(arguments.run):
         clips = {name: first_takes(name) for name in SHOWN[1:]}
         rows = [row for row in accepted_clips("test") if all(row["id"] in takes for takes in clips.values())]
@@ -61,12 +58,12 @@ def main(arguments: argparse.Namespace) -> None:
             size = sum(file.stat().st_size for file in partial.iterdir())
     before, rest = text.split(start)
     write_text(readme, f"{before}{start}\n{table(chosen, folder)}\n{end}{rest.split(end)[1]}")
-    print(f"{arguments.out}: {len(chosen)} captions, {size / 1e6:.2f} MB; table in {arguments.readme}")
+    print(f"{arguments.out}: {len(chosen)} captions, {size / 1e6:.2f} MB; table in {README}")
 
 
 def first_takes(system: str) -> dict[str, Path]:
     """The file of each caption's first take, by the caption's id."""
-    folder = SAMPLES / sample_folders()[system]
+    folder = sample_folders()[system]
     if not (folder / "metadata.jsonl").is_file():
         raise ValueError(f"{folder}: no clips there; run `dvc repro` or `dvc pull`")
     return {row["id"]: folder / row["file_name"] for row in read_jsonl(folder / "metadata.jsonl") if row["take"] == 0}
@@ -88,7 +85,6 @@ def write_sample(stem: Path, row: Row, clips: dict[str, Path]) -> None:
     import torch
 
     from stages.report.listening_page import mel_picture
-    from stages.synthesis.mel import mel_spectrogram
 
     open_image(row["image"]).resize((IMAGE_SIDE, IMAGE_SIDE)).save(stem.with_suffix(".webp"), quality=85)
     for name, path in clips.items():
@@ -96,19 +92,15 @@ def write_sample(stem: Path, row: Row, clips: dict[str, Path]) -> None:
             waveform, _ = soundfile.read(file, dtype="float32")
         mp3 = {"format": "MP3", "subtype": "MPEG_LAYER_III", "compression_level": 0.0}
         soundfile.write(f"{stem}_{name}.mp3", waveform, SAMPLE_RATE, **mp3)
-        mel = mel_picture(mel_spectrogram(torch.from_numpy(waveform)[None])[0].numpy())
-        mel.save(f"{stem}_{name}.png", optimize=True)
+        mel_picture(torch.from_numpy(waveform)).save(f"{stem}_{name}.png", optimize=True)
 
 
 def table(rows: dict[str, Row], folder: str) -> str:
     """Markdown: the caption with its image, and each system's mel picture as a link to the sound."""
-    lines = [
-        f"| caption | image | {' | '.join(SYSTEMS[name].name for name in SHOWN)} |",
-        f"| --- | --- | {' | '.join('---' for _ in SHOWN)} |",
-    ]
+    lines = []
     for stem, row in rows.items():
         path = f"{folder}/{stem}"
-        cells = [f"[![hear]({path}_{name}.png)]({path}_{name}.mp3)" for name in SHOWN]
         image = f'<img src="{path}.webp" width="{SHOWN_SIDE}" alt="">'
-        lines.append(f"| {plain_markdown(row['caption'])} | {image} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        cells = [f"[![hear]({path}_{name}.png)]({path}_{name}.mp3)" for name in SHOWN]
+        lines.append([plain_markdown(row["caption"]), image, *cells])
+    return markdown_table(["caption", "image", *(SYSTEMS[name].name for name in SHOWN)], lines)

@@ -13,8 +13,9 @@ from typing import Any
 
 from stages.evaluation.systems import METRICS, SYSTEMS
 from stages.formats.files import read_json, read_tsv, write_text
+from stages.report.pages import markdown_table
 from stages.study.estimates import over_seeds
-from stages.study.page import shown, table
+from stages.study.page import shown
 from stages.tracking.revisions import flat_params
 
 PAGE = Path("docs/seeds.md")
@@ -89,8 +90,8 @@ def seeds_page(runs: Sequence[Values], doubted: Sequence[Any] = ()) -> str:
     parts = ["# Whole runs with other seeds", ABOUT.format(runs=len(runs))]
     if doubted:
         parts.append(f"Not conclusive by themselves: {', '.join(map(str, doubted))}.")
-    names = [METRICS[name].name for name in metrics]
-    parts += [table(["system", *names], systems), table(["share", *(METRICS[name].name for name in headlines)], shares)]
+    for first, names, rows in (("system", metrics, systems), ("share", headlines, shares)):
+        parts.append(markdown_table([first, *(METRICS[name].name for name in names)], rows))
     return "\n\n".join([*parts, "\n".join(f"- {order(runs, name)}" for name in metrics)]) + "\n"
 
 

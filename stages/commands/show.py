@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.formats.files import read_json
 from stages.tracking.machines import machine_sentence
-from stages.tracking.mlflow_store import page_of, repository_root, tracking_client
+from stages.tracking.mlflow_store import page_of_runs, repository_root, tracking_client
 from stages.tracking.revisions import workspace_machines, workspace_outputs
 from stages.tracking.stage_runs import STAGES_EXPERIMENT, runs_that_wrote
 
@@ -22,18 +22,13 @@ SAMPLED_BY = {"reference": "sample_references", "experiment_a": "sample_a", "exp
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how the table is laid out."""
-    parser.add_argument("--markdown", action="store_true", help="print the table alone, as Markdown")
+    """There are none."""
 
 
-def main(arguments: argparse.Namespace) -> None:
+def main(_: argparse.Namespace) -> None:
     """Print the table, whether it tells A from B, and where the listening page and MLflow's store are."""
     root = Path(os.path.relpath(repository_root()))
-    rows = cells(read_json(root / EVALUATION))
-    if arguments.markdown:
-        print(markdown(rows))
-        return
-    print(table(rows))
+    print(table(read_json(root / EVALUATION)))
     print()
     if (root / COMPARISON).exists():
         from stages.evaluation.comparison import measured
@@ -44,21 +39,21 @@ def main(arguments: argparse.Namespace) -> None:
             print(measured(comparison, load_params(root / "params.yaml")))
         print("\n".join(verdict(comparison)))
     print(machine_sentence(workspace_machines()))
-    for line in sampling(repository_root()):
+    experiment, runs = None, dict[str, Any]()
+    if os.environ.get("MLFLOW_TRACKING_URI") or (repository_root() / "mlflow.db").exists():
+        # A store that does not answer is no trouble of the results.
+        with suppress(ValueError), tracking_client(repository_root()) as client:
+            experiment = client.get_experiment_by_name(STAGES_EXPERIMENT)
+            runs = runs_that_wrote(client, workspace_outputs())
+    for line in sampling(runs):
         print(line)
     missing = "" if (root / LISTENING_PAGE).exists() else " (not here yet: `dvc repro` writes it)"
     print(f"Listening page: {root / LISTENING_PAGE}{missing}")
-    print(f"MLflow: {page_of(repository_root(), STAGES_EXPERIMENT)}")
+    print(f"MLflow: {page_of_runs(repository_root(), experiment and experiment.experiment_id)}")
 
 
-def sampling(root: Path) -> list[str]:
-    """How fast the systems' clips were made and in how much memory, one line; none where MLflow does not know it."""
-    outputs = {stage: hashes for stage, hashes in workspace_outputs().items() if stage in SAMPLED_BY.values()}
-    if not outputs or not (os.environ.get("MLFLOW_TRACKING_URI") or (root / "mlflow.db").exists()):
-        return []
-    runs: dict[str, Any] = {}
-    with suppress(ValueError), tracking_client(root) as client:  # a store that does not answer is no trouble of these
-        runs = runs_that_wrote(client, outputs)
+def sampling(runs: Mapping[str, Any]) -> list[str]:
+    """How fast the systems' clips were made and in how much memory, one line; none where no stage's run knows it."""
     told = []
     for system, stage in SAMPLED_BY.items():
         metrics = runs[stage].data.metrics if stage in runs else {}
@@ -79,30 +74,13 @@ def verdict(comparison: Mapping[str, Any]) -> list[str]:
     return [told, *(f"- {reason}" for reason in comparison.get(reasons, []))]
 
 
-def cells(evaluation: Mapping[str, Any]) -> list[list[str]]:
-    """Turn `{system: {metric: value}}` into a heading and a row a system; `-` where a metric has no value."""
-    systems = {name: metrics for name, metrics in evaluation.items() if isinstance(metrics, Mapping)}
-    columns = list(
-        dict.fromkeys(
-            name for metrics in systems.values() for name, value in metrics.items() if isinstance(value, (int, float))
-        )
-    )
+def table(evaluation: Mapping[str, Mapping[str, float]]) -> str:
+    """Lay out `{system: {metric: value}}` as aligned text; `-` where a metric has no value."""
+    columns = list(dict.fromkeys(name for metrics in evaluation.values() for name in metrics))
     lines = [["system", *columns]]
-    for system, metrics in systems.items():
-        values = (metrics.get(column) for column in columns)
-        lines.append([system, *("-" if value is None else f"{value:.3f}" for value in values)])
-    return lines
-
-
-def table(lines: list[list[str]]) -> str:
-    """Lay out rows as aligned text."""
+    for system, metrics in evaluation.items():
+        lines.append([system, *(f"{metrics[name]:.3f}" if name in metrics else "-" for name in columns)])
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
     )
-
-
-def markdown(lines: list[list[str]]) -> str:
-    """Lay out rows as a Markdown table."""
-    heading, *rows = lines
-    return "\n".join(f"| {' | '.join(line)} |" for line in [heading, ["---"] * len(heading), *rows])

@@ -35,7 +35,6 @@ from stages.tracking.mlflow_store import (
     numbers,
     repository_root,
     search_all,
-    strings,
     tracking_client,
 )
 from stages.tracking.revisions import git
@@ -175,6 +174,6 @@ def _log_training(client: Any, experiment: str, tags: dict[str, str], name: str,
         if (known := [one for one in scores.get(metric, []) if one is not None])
     }
     points = [(key, one, 0) for key, one in (numbers(result["training"]) | means).items()]
-    params = strings(flatten(result["changes"]) | {"seed": result["seed"]})
+    params = flatten(result["changes"]) | {"seed": result["seed"]}
     log_in_batches(client, child.info.run_id, params, points, {})
     client.set_terminated(child.info.run_id)

@@ -39,7 +39,6 @@ from stages.tracking.mlflow_store import (
     page_of_runs,
     repository_root,
     search_all,
-    strings,
     tracking_client,
 )
 from stages.tracking.models import log_models
@@ -87,7 +86,7 @@ SINGLE = ("params.yaml", "dvc.lock", "dvc.yaml", str(MACHINES))
 class Content:
     """What a revision's run holds."""
 
-    params: dict[str, str]
+    params: dict[str, Any]
     metrics: dict[str, float]
     curves: list[Point]
     tags: dict[str, str]
@@ -158,7 +157,7 @@ def sync(repository: Any, wanted: list[Revision]) -> None:
             print(f"  other machine or number of threads than its baseline's: {stages}; last digits may differ")
     known = sum(revision.sha in there for revision in wanted)
     unreadable = f", {left_out} left out" if left_out else ""
-    print(f"{logged} logged, {known} already there{unreadable}: {page_of_runs(root, experiment_id)}")
+    print(f"{logged} logged, {known} already there{unreadable}: {page_of_runs(root, experiment_id, columns=True)}")
 
 
 def read_revision(revision: Revision, folder: Path, repository: Any) -> Content:
@@ -195,7 +194,7 @@ def read_revision(revision: Revision, folder: Path, repository: Any) -> Content:
         "mlflow.note.content": how_to_return(revision),
     }
     metrics, curves = read_metrics(folder, kept), read_curves(folder, kept)
-    return Content(strings(params), metrics, curves, tags, dependencies, outputs, other)
+    return Content(params, metrics, curves, tags, dependencies, outputs, other)
 
 
 def collect(repository: Any, sha: str, paths: list[str], folder: Path) -> None:

@@ -15,11 +15,12 @@ the midpoint between the two values' means, per source where the sources differ 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from stages.corpus.clips import Row
 from stages.corpus.measurements import event_peaks, loudness_change, loudness_curve, rate
@@ -28,26 +29,33 @@ from stages.corpus.signals import centroid, level
 Wave = npt.NDArray[np.floating[Any]]
 Thresholds = dict[str, float]
 
+# The number that decides an attribute, of a waveform `[samples]`: see the table above.
+MEASURES: dict[str, Callable[[Wave], float]] = {
+    "size": centroid,
+    "pace": lambda wave: float(np.log2(rate(loudness_curve(wave)))),
+    "loudness": level,
+    "envelope": lambda wave: loudness_change(loudness_curve(wave)),
+    "count": lambda wave: len(event_peaks(loudness_curve(wave))),
+    "pitch_order": lambda wave: centroid(wave[len(wave) // 2 :]) - centroid(wave[: len(wave) // 2]),
+    "loudness_order": lambda wave: level(wave[len(wave) // 2 :]) - level(wave[: len(wave) // 2]),
+}
 INAUDIBLE = -50.0  # dBFS in the loudest quarter second: soundworld's quiet clips lie above -40, its rooms at -60
 COUNTS = {"once": 1, "twice": 2, "three": 3}
 OPPOSITES = {"size": ("large", "small"), "pace": ("slow", "fast"), "loudness": ("quiet", "loud")}
+ORDERS = {"pitch_order": ("high_low", "low_high"), "loudness_order": ("loud_quiet", "quiet_loud")}
 
 
-def calibrate(clips: Sequence[tuple[Row, Wave]]) -> Thresholds:
-    """Fit the thresholds on real training clips.
+def calibrate(rows: Sequence[Row], waveforms: Iterable[Tensor]) -> Thresholds:
+    """Fit the thresholds on real training clips: rows of data/corpus/metadata.jsonl and their waveforms `[samples]`.
 
-    Args:
-        clips: rows of data/corpus/metadata.jsonl with their waveforms `[samples]`.
-
-    Returns:
-        JSON-able thresholds; keys such as "size/bell", "pace/rain", "loudness", "envelope/growing". An attribute of
-        which training lacks a value has none, and is not measured.
+    Returns JSON-able thresholds; keys such as "size/bell", "pace/rain", "loudness", "envelope/growing". An attribute of
+    which training lacks a value has none, and is not measured.
     """
     measured: dict[str, dict[str, list[float]]] = {}
-    for row, wave in clips:
+    for row, waveform in zip(rows, waveforms, strict=True):
         for attribute in (*OPPOSITES, "envelope"):
             if attribute in row["attributes"]:
-                number = measure(attribute, wave)
+                number = MEASURES[attribute](waveform.double().numpy())
                 for key in _keys(attribute, row):
                     measured.setdefault(key, {}).setdefault(row["attributes"][attribute], []).append(number)
     means = {key: {value: float(np.mean(all_)) for value, all_ in one.items()} for key, one in measured.items()}
@@ -81,42 +89,19 @@ def adherence(row: Row, waveform: Wave, thresholds: Mapping[str, float]) -> dict
         if attribute in OPPOSITES:
             known = [key for key in _keys(attribute, row) if key in thresholds]
             if known:
-                high = measure(attribute, waveform) > thresholds[known[0]]
+                high = MEASURES[attribute](waveform) > thresholds[known[0]]
                 obeyed[attribute] = value == OPPOSITES[attribute][int(high)]
         elif attribute == "envelope" and "envelope/fading" in thresholds:
-            change = measure("envelope", waveform)
+            change = MEASURES["envelope"](waveform)
             if change < thresholds["envelope/fading"]:
                 obeyed[attribute] = value == "fading"
             else:
                 obeyed[attribute] = value == ("growing" if change > thresholds["envelope/growing"] else "steady")
         elif attribute == "count":
-            obeyed[attribute] = int(measure("count", waveform)) == COUNTS[value]
-        elif attribute == "pitch_order":
-            obeyed[attribute] = (measure("pitch_order", waveform) > 0) == (value == "low_high")
-        elif attribute == "loudness_order":
-            obeyed[attribute] = (measure("loudness_order", waveform) > 0) == (value == "quiet_loud")
+            obeyed[attribute] = MEASURES["count"](waveform) == COUNTS[value]
+        elif attribute in ORDERS:
+            obeyed[attribute] = value == ORDERS[attribute][int(MEASURES[attribute](waveform) > 0)]
     return obeyed if level(waveform) > INAUDIBLE else dict.fromkeys(obeyed, False)
-
-
-def measure(attribute: str, waveform: Wave) -> float:
-    """Measure the number that decides `attribute` (see the module's table) on a waveform `[samples]`."""
-    half = len(waveform) // 2
-    match attribute:
-        case "size":
-            return centroid(waveform)
-        case "loudness":
-            return level(waveform)
-        case "pitch_order":
-            return centroid(waveform[half:]) - centroid(waveform[:half])
-        case "loudness_order":
-            return level(waveform[half:]) - level(waveform[:half])
-        case "envelope":
-            return loudness_change(loudness_curve(waveform))
-        case "count":
-            return float(len(event_peaks(loudness_curve(waveform))))
-        case "pace":
-            return float(np.log2(rate(loudness_curve(waveform))))
-    raise AssertionError(f"no measurement of {attribute}")
 
 
 def _keys(attribute: str, row: Row) -> list[str]:

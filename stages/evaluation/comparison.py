@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.evaluation.intervals import Estimate, paired_difference
+from stages.evaluation.intervals import Estimate, bootstrap_mean
 from stages.evaluation.scoring import ClipScores
 from stages.evaluation.systems import METRICS, SYSTEMS
 from stages.formats.audio import SAMPLE_RATE
@@ -34,17 +34,17 @@ def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], **dra
     first, second = scores["experiment_a"], scores["experiment_b"]
     result: dict[str, Any] = {}
     for metric in second.values:
-        a, b = first.values[metric], second.values[metric]
-        known = [index for index in range(len(a)) if a[index] == a[index] and b[index] == b[index]]
-        groups = [first.rows[index]["id"] for index in known]
-        difference = paired_difference([b[index] for index in known], [a[index] for index in known], groups, **draw)
+        gaps = np.subtract(second.values[metric], first.values[metric])
+        difference = bootstrap_mean(gaps, [row["id"] for row in first.rows], **draw)
         for name, value in zip(("", "_low", "_high"), difference, strict=True):
             result[f"b_minus_a_{metric}{name}"] = None if value is None else round(value, 4)
     for axis in ("updates", "teraflops"):
         shared = min(curve[-1][axis] for curve in curves.values())
         result[f"equal_{axis}"] = round(shared, 4)
         for system, curve in curves.items():
-            result[f"{LOSS}_{system}_at_equal_{axis}"] = round(loss_at(curve, axis, shared), 4)
+            # Linear between epochs; before the first, the first's.
+            loss = np.interp(shared, [row[axis] for row in curve], [row[LOSS] for row in curve])
+            result[f"{LOSS}_{system}_at_equal_{axis}"] = round(float(loss), 4)
     return result
 
 
@@ -116,8 +116,3 @@ def _is_above(one: Estimate, other: Estimate, better: str) -> bool:
 def _shown(one: Estimate) -> str:
     interval = "no interval" if one.low is None else f"{one.low:.2f} to {one.high:.2f}"
     return f"{one.value:.2f} ({interval})"
-
-
-def loss_at(curve: Curve, axis: str, position: float) -> float:
-    """The curve's validation loss at `position` of `axis`, linear between epochs; before the first, the first's."""
-    return float(np.interp(position, [row[axis] for row in curve], [row[LOSS] for row in curve]))

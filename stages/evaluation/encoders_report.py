@@ -45,7 +45,8 @@ def report_encoders(
         for name, (queries, keys, groups) in pairs.items()
         for k in (1, 10)
     }
-    train["fused"], test["fused"] = _fused(train), _fused(test)
+    for one in (train, test):
+        one["fused"] = (one["text_part"] + one["image"]) / 2
     probes = {name: probe_attributes(train[name], splits["train"], test[name], rows) for name in test}
     probes["majority_answer"] = probe_attributes(None, splits["train"], None, rows)
     table = [
@@ -117,7 +118,3 @@ def _mean_of_words(features: Tensor, tokens: Tensor) -> Tensor:
     """Mean of token features `[B, T, C]` over the positions that are no padding."""
     words = (tokens != 0)[:, :, None]
     return (features * words).sum(dim=1) / words.sum(dim=1)
-
-
-def _fused(embedded: dict[str, Tensor]) -> Tensor:
-    return (embedded["text_part"] + embedded["image"]) / 2

@@ -31,20 +31,15 @@ def bootstrap_mean(values: ArrayLike, groups: Sequence[str], draws: int, seed: i
     """Mean of `values` with its percentile interval.
 
     Args:
-        values: `[N]`, one a clip.
+        values: `[N]`, one a clip, NaN where nothing is known of it; not all of them.
         groups: `[N]`, the clips' captions.
         draws: how many times captions are drawn.
         seed: of the draws.
-
-    Raises:
-        ValueError: no values, unequal lengths, values that are not finite.
     """
     numbers = np.asarray(values, dtype=np.float64)
-    if numbers.shape != (len(groups),) or not len(groups):
-        raise ValueError(f"{numbers.shape} values for {len(groups)} captions; give one value a clip")
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"{np.sum(~np.isfinite(numbers))} of {len(numbers)} values are not finite; leave them out")
-    captions, codes = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    known = ~np.isnan(numbers)
+    numbers = numbers[known]
+    captions, codes = np.unique(np.asarray(groups, dtype=str)[known], return_inverse=True)
     mean = float(numbers.mean())
     if len(captions) < FEWEST_CAPTIONS:
         return Estimate(mean, None, None)
@@ -52,20 +47,6 @@ def bootstrap_mean(values: ArrayLike, groups: Sequence[str], draws: int, seed: i
     totals = counts @ np.bincount(codes, numbers, minlength=len(captions))
     low, high = np.percentile(totals / (counts @ np.bincount(codes, minlength=len(captions))), BOUNDS)
     return Estimate(mean, float(low), float(high))
-
-
-def paired_difference(
-    values_a: ArrayLike, values_b: ArrayLike, groups: Sequence[str], draws: int, seed: int
-) -> Estimate:
-    """Mean of a - b over the same clips of two systems, with its percentile interval.
-
-    `values_a` and `values_b` `[N]` stand for the same captions and takes, named by `groups` `[N]`. Raises ValueError
-    as `bootstrap_mean` does.
-    """
-    a, b = np.asarray(values_a, dtype=np.float64), np.asarray(values_b, dtype=np.float64)
-    if a.shape != b.shape:
-        raise ValueError(f"{a.shape} and {b.shape} values; a paired difference needs the same clips of both systems")
-    return bootstrap_mean(a - b, groups, draws, seed)
 
 
 def bootstrap_distance(distance: Counted, captions: int, draws: int, seed: int, lowest: float = -math.inf) -> Estimate:

@@ -26,21 +26,12 @@ def linear_probe(train_x: Tensor, train_y: Sequence[str], test_x: Tensor, test_y
         test_y: classes `[M]`; a class that training never saw counts as an error.
 
     Raises:
-        ValueError: no examples, unequal D or lengths, values that are not finite.
+        ValueError: values that are not finite.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    for name, x, y in (("train", train_x, train_y), ("test", test_x, test_y)):
-        if x.dim() != 2 or len(x) != len(y) or not len(y):
-            raise ValueError(f"{name}: embeddings {list(x.shape)} for {len(y)} classes; need [N, D] and N")
-        if not x.isfinite().all():
-            raise ValueError(f"{name}: embeddings hold values that are not finite; look at the tower they come from")
-    if train_x.shape[1] != test_x.shape[1]:
-        raise ValueError(
-            f"probes of {train_x.shape[1]} and {test_x.shape[1]} dimensions; take both from the same tower"
-        )
     if not 1 < len(set(train_y)) < len(train_y):
         return majority_rate(train_y, test_y)  # one class, or one example a class: no spread within classes to fit
     train, test = (x.detach().double().cpu().numpy() for x in (train_x, test_x))
@@ -51,10 +42,8 @@ def linear_probe(train_x: Tensor, train_y: Sequence[str], test_x: Tensor, test_y
 def majority_rate(train_y: Sequence[str], test_y: Sequence[str]) -> float:
     """Accuracy of always answering the commonest class of training: what a probe has to beat.
 
-    Of equally common classes the alphabetically first is taken. Raises ValueError without examples.
+    Of equally common classes the alphabetically first is taken.
     """
-    if not train_y or not test_y:
-        raise ValueError(f"{len(train_y)} training and {len(test_y)} test examples; need at least one of each")
     return list(test_y).count(max(sorted(set(train_y)), key=list(train_y).count)) / len(test_y)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.corpus.clips import SEEN_ATTRIBUTES, Row
+from stages.corpus.clips import SEEN_ATTRIBUTES, Row, accepted_clips, read_waveforms
 from stages.evaluation.adherence import adherence
 from stages.evaluation.distances import frechet_audio_distance, frechet_counted, kernel_counted
 from stages.evaluation.intervals import Estimate, bootstrap_distance, bootstrap_mean
@@ -34,7 +34,7 @@ class Scorers:
 
 
 def load_scorers(thresholds: Mapping[str, float]) -> Scorers:
-    """The judges as `judges` left them; `thresholds` are of attribute adherence, by `calibrate` on real clips."""
+    """The judges as `judges` left them, and what `calibrate` found on real clips."""
     classifier, sources = load_classifier() or (None, [])
     return Scorers(load_scorer(), classifier, sources, thresholds)
 
@@ -86,13 +86,19 @@ class ClipScores:
         return [[index for index, one in enumerate(self.takes) if one == take] for take in numbers]
 
 
-def read_system(folder: Path, by_id: Mapping[str, Row]) -> SystemClips:
-    """Read `data/samples/<group>/<system>/`."""
+def read_systems(folders: Mapping[str, Path]) -> dict[str, SystemClips]:
+    """Systems' clips by name from their `folders`; before them `real`, the corpus's own clips of the codec's rows."""
     import soundfile
 
-    written = sorted(read_jsonl(folder / "metadata.jsonl"), key=lambda row: (row["id"], row["take"]))
-    waveforms = [torch.from_numpy(soundfile.read(folder / row["file_name"], dtype="float32")[0]) for row in written]
-    return SystemClips([by_id[row["id"]] for row in written], [row["take"] for row in written], torch.stack(waveforms))
+    by_id = {row["id"]: row for row in accepted_clips("test")}
+    systems = {}
+    for name, folder in folders.items():
+        written = sorted(read_jsonl(folder / "metadata.jsonl"), key=lambda row: (row["id"], row["take"]))
+        waveforms = [torch.from_numpy(soundfile.read(folder / row["file_name"], dtype="float32")[0]) for row in written]
+        rows = [by_id[row["id"]] for row in written]
+        systems[name] = SystemClips(rows, [row["take"] for row in written], torch.stack(waveforms))
+    rows = systems["codec"].rows
+    return {"real": SystemClips(rows, [0] * len(rows), read_waveforms(rows)), **systems}
 
 
 @torch.no_grad()
@@ -179,9 +185,7 @@ def summarize(scores: ClipScores, real: Tensor, draws: int, seed: int) -> tuple[
             ]
         summary[name] = _mean_estimate(estimates)
     for name, values in scores.values.items():
-        known = [index for index, value in enumerate(values) if value == value]
-        groups = [scores.rows[index]["id"] for index in known]
-        summary[name] = bootstrap_mean([values[index] for index in known], groups, draws, seed)
+        summary[name] = bootstrap_mean(values, [row["id"] for row in scores.rows], draws, seed)
     return summary, missing
 
 

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
+SAMPLES = Path("data/samples")
 UNGUIDED = "_guidance_1"  # ends the name of a system's clips at guidance 1
 
 
@@ -27,16 +29,18 @@ class Metric(NamedTuple):
     """What a system is measured by.
 
     better: "lower" or "higher".
-    headline: asks whether a clip fits its own caption. Clips of no caption can score as well as any by the others.
-    share: between 0 and 1, shown in per cent.
+    shown: how a value is printed, by Python's format; a share between 0 and 1 in per cent.
     """
 
     name: str
     better: str
-    headline: bool
-    share: bool
-    decimals: int
+    shown: str
     meaning: str
+
+    @property
+    def headline(self) -> bool:
+        """Whether it asks if a clip fits its own caption: by distances, clips of no caption can score as well."""
+        return self.better == "higher"
 
 
 SYSTEMS = {
@@ -78,58 +82,44 @@ METRICS = {
     "fad": Metric(
         "FAD",
         "lower",
-        False,
-        False,
-        2,
+        ".2f",
         "Frechet audio distance: how far the embeddings of a system's clips lie from those of real audio, by mean and "
         "covariance.",
     ),
     "kad": Metric(
         "KAD",
         "lower",
-        False,
-        False,
-        3,
+        ".3f",
         "Kernel audio distance: the same question asked with an unbiased kernel estimate, which needs fewer clips.",
     ),
     "clap_score": Metric(
         "CLAP score",
         "higher",
-        True,
-        False,
-        3,
+        ".3f",
         "Cosine similarity of clip and caption under a second CLAP that steered no system.",
     ),
     "source_accuracy": Metric(
         "Source accuracy",
         "higher",
-        True,
-        True,
-        1,
+        ".1%",
         "How often a classifier that steered no system hears the source that the caption names.",
     ),
     "attribute_adherence": Metric(
         "Attributes",
         "higher",
-        True,
-        True,
-        1,
+        ".1%",
         "How often attributes that the caption states (pace, count, loudness, order ...) are measured in the signal.",
     ),
     "seen": Metric(
         "Seen",
         "higher",
-        True,
-        True,
-        1,
+        ".1%",
         "Of that, what an image can tell: the source and the seen attributes (size ...).",
     ),
     "heard": Metric(
         "Heard",
         "higher",
-        True,
-        True,
-        1,
+        ".1%",
         "Of that, what words alone can tell: the attributes that no image shows (pace, count, loudness ...).",
     ),
 }
@@ -153,14 +143,13 @@ MORE_METRICS = {
 }
 
 
-def sample_folders() -> dict[str, str]:
-    """Where below data/samples/ the clips of each system lie; those at guidance 1 come last."""
-    guided = {key: f"{system.group}/{key}" for key, system in SYSTEMS.items() if system.group}
-    return guided | {key + UNGUIDED: guided[key] + UNGUIDED for key in ALSO_UNGUIDED}
+def sample_folders() -> dict[str, Path]:
+    """Where the clips of each system lie; those at guidance 1 come last."""
+    guided = {key: SAMPLES / system.group / key for key, system in SYSTEMS.items() if system.group}
+    return guided | {key + UNGUIDED: guided[key].with_name(key + UNGUIDED) for key in ALSO_UNGUIDED}
 
 
 def system_name(key: str) -> str:
-    """The name of a system, also of one at guidance 1 and of one that `SYSTEMS` lacks."""
-    plain = key.removesuffix(UNGUIDED)
-    name = SYSTEMS[plain].name if plain in SYSTEMS else plain.replace("_", " ")
+    """The name of a system, also of one at guidance 1."""
+    name = SYSTEMS[key.removesuffix(UNGUIDED)].name
     return f"{name}, guidance 1" if key.endswith(UNGUIDED) else name

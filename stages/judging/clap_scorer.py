@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -29,22 +29,9 @@ BATCH = 16
 CLAP, DIRECTIONS = "clap.safetensors", "directions.safetensors"
 
 
-class ClapScorer(Protocol):
-    """What scores ask of either CLAP: embeddings of length 1 in one space, on the CPU."""
-
-    def embed_texts(self, captions: Sequence[str]) -> Tensor:
-        """Captions to embeddings `[B, D]`."""
-
-    def embed_audio(self, waveforms: Tensor) -> Tensor:
-        """Waveforms `[B, samples]` at 16 kHz to embeddings `[B, D]`."""
-
-    def for_distances(self, embeddings: Tensor) -> Tensor:
-        """Audio embeddings `[B, D]` to those `[B, at most 64]` that Frechet and kernel distances compare."""
-
-
 @dataclass(frozen=True)
 class TrainedScorer:
-    """The small CLAP of `stages/judges.py`."""
+    """The small CLAP of `stages/judges.py`; embeddings are of length 1 and on the CPU."""
 
     clap: Any
     tokenizer: Tokenizer
@@ -58,13 +45,16 @@ class TrainedScorer:
         return embed_clips(self.clap, judge_mels(waveforms))
 
     def for_distances(self, embeddings: Tensor) -> Tensor:
-        """All of the embedding."""
+        """Audio embeddings `[B, D]` to those that Frechet and kernel distances compare: as they are."""
         return embeddings
 
 
 @dataclass(frozen=True)
 class LaionScorer:
-    """LAION-CLAP; `directions` `[512, K]` are those in which real training clips vary most."""
+    """LAION-CLAP; embeddings are of length 1 and on the CPU.
+
+    `directions` `[512, K]`, K at most 64, are those in which real training clips vary most.
+    """
 
     clap: LaionClap
     tokenizer: RobertaTokenizer
@@ -82,8 +72,11 @@ class LaionScorer:
         return torch.cat([self.clap.embed_audio(part.to(device())).cpu() for part in waveforms.split(BATCH)])
 
     def for_distances(self, embeddings: Tensor) -> Tensor:
-        """The embeddings' coordinates along `directions`."""
+        """Audio embeddings `[B, 512]` to their coordinates `[B, K]` along `directions`."""
         return embeddings @ self.directions
+
+
+ClapScorer = TrainedScorer | LaionScorer
 
 
 def convert_scorer(folder: Path, weights: str | Path, waveforms: Iterable[Tensor], dimensions: int) -> None:

@@ -65,27 +65,37 @@ class Schedule(Section):
     muon_rate: Annotated[float, Field(ge=0)]
 
 
-class TrainedEncoders(Section):
-    """`encoders`: the towers that condition, ImageBind and CLAP, trained here."""
+class Trained(Section):
+    """A section of networks that are trained here; `weights` is where published ones would lie."""
 
     source: Literal["trained"]
     weights: str
     seed: Seed
+
+
+class Published(Section):
+    """A section of networks by published weights, from the folder `weights`."""
+
+    source: Literal["pretrained"]
+    weights: str
+
+
+class TrainedEncoders(Trained):
+    """`encoders`: the towers that condition, ImageBind and CLAP, trained here."""
+
     imagebind: ImageBindSize
     imagebind_training: Schedule
     clap: ClapSize
     clap_training: Schedule
 
 
-class PublishedEncoders(Section):
-    """`encoders` by published weights, from the folder `weights`: ImageBind, and whose text features steer.
+class PublishedEncoders(Published):
+    """`encoders` by published weights: ImageBind, and whose text features steer.
 
     `clap` is what the U-Net reads and experiment B learns to produce: Make-An-Audio's own text tower, or LAION-CLAP's
     for a backbone that is trained on it. Sizes stand here because weights do not tell the number of heads.
     """
 
-    source: Literal["pretrained"]
-    weights: str
     imagebind: ImageBindSize
     clap: Literal["make_an_audio", "laion_clap"]
 
@@ -185,31 +195,22 @@ class GeneratorOptions(Section):
         return self
 
 
-class TrainedCodec(Section):
-    """`codec`: mel VAE and BigVGAN, trained here; `weights` is where published ones would lie."""
+class TrainedCodec(Trained):
+    """`codec`: mel VAE and BigVGAN, trained here."""
 
-    source: Literal["trained"]
-    weights: str
-    seed: Seed
     vae: Vae
     vae_training: Schedule
     vocoder: Vocoder
     vocoder_training: Schedule
 
 
-class PublishedCodec(Section):
-    """`codec` by published weights: Make-An-Audio's VAE and its BigVGAN, from the folder `weights`."""
-
-    source: Literal["pretrained"]
-    weights: str
+class PublishedCodec(Published):
+    """`codec` by published weights: Make-An-Audio's VAE and its BigVGAN."""
 
 
-class TrainedBackbone(Section):
+class TrainedBackbone(Trained):
     """`backbone`: Make-An-Audio's CLAP-conditioned U-Net, trained here."""
 
-    source: Literal["trained"]
-    weights: str
-    seed: Seed
     channels: list[Count]
     layers_per_block: Count
     attention_heads: Count
@@ -238,9 +239,7 @@ class TrainedBackbone(Section):
         return self
 
 
-class PublishedBackbone(Section):
-    """`backbone` by published weights, from the folder `weights`: Make-An-Audio's U-Net; they do not tell its heads."""
+class PublishedBackbone(Published):
+    """`backbone` by published weights: Make-An-Audio's U-Net; they do not tell its heads."""
 
-    source: Literal["pretrained"]
-    weights: str
     attention_heads: Count

@@ -92,9 +92,17 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: holds no sections; take `git checkout {path}` or a file of presets/")
     try:
-        return Params.model_validate(raw)
+        return checked(raw)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}{_way_back()}") from None
+
+
+def checked(values: dict[str, Any]) -> Params:
+    """The params of a whole parameter file's values. Raises ValueError with one line that names the key."""
+    try:
+        return Params.model_validate(values)
     except ValidationError as error:
-        raise ValueError(f"{path}: {_worst(error)}{_way_back()}") from None
+        raise ValueError(_worst(error)) from None
 
 
 def _way_back() -> str:

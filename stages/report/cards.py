@@ -14,7 +14,7 @@ from stages.evaluation.systems import METRICS, SYSTEMS
 from stages.formats.files import iterate_jsonl, read_json, write_text
 from stages.params.schema import Params, load_params
 from stages.report.listening_page import CORPORA, credits
-from stages.report.pages import page, plain_markdown
+from stages.report.pages import markdown_table, page, plain_markdown
 
 METRICS_FOLDER = Path("metrics")
 SHOWN = ("id", "split", "caption", "visual_part", "text_part", "image")
@@ -143,14 +143,11 @@ def results_table(found: dict[str, dict[str, float]]) -> str:
     """Markdown of all systems at their own guidance."""
     columns = [key for key in METRICS if any(key in found.get(system, {}) for system in SYSTEMS)]
     arrows = {"lower": "↓", "higher": "↑"}
-    lines = [
-        f"| system | {' | '.join(f'{METRICS[key].name} {arrows[METRICS[key].better]}' for key in columns)} |",
-        f"| --- |{' ---: |' * len(columns)}",
+    rows = [
+        [one.name, *(f"{found[system][key]:.2f}" if key in found[system] else "–" for key in columns)]
+        for system, one in SYSTEMS.items()
     ]
-    for system in SYSTEMS:
-        cells = [f"{found[system][key]:.2f}" if key in found[system] else "–" for key in columns]
-        lines.append(f"| {SYSTEMS[system].name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return markdown_table(["system", *(f"{METRICS[key].name} {arrows[METRICS[key].better]}" for key in columns)], rows)
 
 
 def split_counts() -> tuple[Counter[str], Counter[str]]:

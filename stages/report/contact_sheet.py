@@ -14,28 +14,24 @@ from stages.formats.files import read_jsonl, write_text
 from stages.formats.images import UnusableImageError, open_image
 from stages.report.pages import image_uri, page
 
+PAIRS = 30  # accepted and as many rejected ones
 SIDE = 160  # pixels of a picture
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments to a parser."""
     parser.add_argument("--out", type=Path, required=True, help="where the page goes, an .html file")
-    parser.add_argument(
-        "--pairs", type=int, default=30, help="how many accepted and how many rejected pairs (default: 30)"
-    )
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Write the page. Raises ValueError where `--out` is no HTML file or `--pairs` is not positive."""
+    """Write the page. Raises ValueError where `--out` is no HTML file."""
     if arguments.out.suffix != ".html":
         raise ValueError(f"--out={arguments.out}: the sheet is a page; name an .html file")
-    if arguments.pairs < 1:
-        raise ValueError(f"--pairs={arguments.pairs}: at least 1")
     drawn = {row["id"]: row["file_name"] for row in iterate_images()}
     groups = {}
     for name in ("accepted", "rejected"):
         rows = read_jsonl(QUALITY / f"{name}.jsonl")
-        shown = spread(rows, arguments.pairs)
+        shown = spread(rows, PAIRS)
         groups[f"{len(rows)} {name}"] = [row | {"picture": picture(drawn.get(row["id"]))} for row in shown]
     write_text(arguments.out, page("contact_sheet.html", groups=groups))
     print(f"{arguments.out}: {', '.join(f'{len(rows)} of {name}' for name, rows in groups.items())} pairs")

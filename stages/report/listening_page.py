@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages.corpus.clips import Row
 from stages.evaluation.systems import METRICS, SYSTEMS, Metric, system_name
 from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import write_text
@@ -41,29 +41,11 @@ CORPORA = {
 }
 
 
-@dataclass(frozen=True)
-class ListeningRow:
-    """One test caption with what was made of it; `clips` maps systems to waveforms and may lack some.
-
-    sources, group: what the page's filters ask for; scores: CLAP score of each system's clip, for the gap of B and A.
-    """
-
-    id: str
-    caption: str
-    visual_part: str
-    text_part: str
-    image: Path | None
-    clips: Mapping[str, Waveform]
-    sources: Sequence[str] = ()
-    group: str = ""
-    scores: Mapping[str, float] = field(default_factory=dict)
-
-
 def write_listening_page(
     path: Path,
     *,
     title: str,
-    rows: Sequence[ListeningRow],
+    rows: Sequence[Row],
     systems: Sequence[str],
     summary: Mapping[str, Mapping[str, float]],
     doubts: Sequence[str],
@@ -71,6 +53,8 @@ def write_listening_page(
 ) -> None:
     """Write the page in one step; `rows` and, from left to right, `systems` are shown in the order that they have.
 
+    `rows` are those of accepted pairs, each with what was made of it: `clips`, waveforms `[samples]` by system, some of
+    them missing; `scores`, CLAP scores by system, for the gap of B and A; `group`, which a filter asks for.
     `summary` is system -> metric -> value, as in metrics/evaluation.json; what `METRICS` does not know is left out.
     `doubts`, why nothing about A against B follows, stand above the results, the paragraphs of `notes` at the foot.
     """
@@ -88,8 +72,8 @@ def write_listening_page(
         ],
         meanings=[SYSTEMS[system] for system in systems if system in SYSTEMS] + [METRICS[key] for key in shown],
         rows=rows,
-        sources=sorted({source for row in rows for source in row.sources}),
-        groups=sorted({row.group for row in rows}),
+        sources=sorted({source for row in rows for source in row["sources"]}),
+        groups=sorted({row["group"] for row in rows}),
         ratings=RATINGS,
         systems=systems,
         doubts=doubts,
@@ -115,10 +99,11 @@ def credits(corpus: str, images: Images) -> str:
     return f"Images are {drawn[images.backend]}. Real audio: {source}."
 
 
-def mel_picture(mel: NDArray[np.float32]) -> Image.Image:
-    """Draw a mel [80, frames] as a palette image, time to the right, low frequencies below, louder is brighter."""
+def mel_picture(waveform: torch.Tensor) -> Image.Image:
+    """The mel of a waveform `[samples]` as a palette image, time to the right, low bands below, louder is brighter."""
     from matplotlib import colormaps
 
+    mel = mel_spectrogram(waveform[None])[0].numpy()
     level = np.clip((mel - MEL_FLOOR) / (MEL_CEILING - MEL_FLOOR), 0, 1)
     image = Image.fromarray(np.rint(np.nan_to_num(level)[::-1] * 255).astype(np.uint8), "P")
     # Equal steps of level look equally large in "magma".
@@ -129,26 +114,25 @@ def mel_picture(mel: NDArray[np.float32]) -> Image.Image:
 def _figure(metric: Metric, value: float | None) -> str | None:
     if value is None:
         return None
-    return f"{100 * value:.{metric.decimals}f}\N{NO-BREAK SPACE}%" if metric.share else f"{value:.{metric.decimals}f}"
+    return format(value, metric.shown).replace("%", "\N{NO-BREAK SPACE}%")
 
 
-def _gap(row: ListeningRow) -> float | None:
+def _gap(row: Row) -> float | None:
     """B's CLAP score less A's; None where one of them was not scored."""
-    if {"experiment_a", "experiment_b"} <= set(row.scores):
-        return round(row.scores["experiment_b"] - row.scores["experiment_a"], 3)
+    scores: dict[str, float] = row["scores"]
+    if {"experiment_a", "experiment_b"} <= scores.keys():
+        return round(scores["experiment_b"] - scores["experiment_a"], 3)
     return None
 
 
-def _image(row: ListeningRow) -> str:
-    assert row.image is not None
-    small = open_image(row.image)
+def _image(row: Row) -> str:
+    small = open_image(row["image"])
     small.thumbnail((IMAGE_PIXELS, IMAGE_PIXELS), Image.Resampling.LANCZOS)
     return image_uri(small, "WEBP", quality=82, method=4)
 
 
 def _mel(waveform: Waveform) -> str:
-    mel = mel_spectrogram(torch.from_numpy(waveform)[None])[0].numpy()
-    return image_uri(mel_picture(mel), "PNG", optimize=True)
+    return image_uri(mel_picture(torch.from_numpy(waveform)), "PNG", optimize=True)
 
 
 def _audio(waveform: Waveform) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ def page(template: str, **values: Any) -> str:
 def plain_markdown(text: object) -> str:
     """A value as Markdown that shows it as it is, also in a cell of a table."""
     return re.sub(r"([\\`*_|\[\]<>&])", r"\\\1", " ".join(str(text).split()))
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, of cells that are Markdown already."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *rows])
 
 
 def verbatim(name: str) -> Markup:

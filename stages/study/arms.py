@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 
-from stages.params.schema import Params, load_params
+from stages.params.schema import Params, checked, load_params
 from stages.params.section import Section
 
 ARMS = Path("studies/arms.yaml")
@@ -55,12 +55,9 @@ def arm_params(arm: Arm, seed: int, path: str | Path = "params.yaml") -> Params:
         *sections, last = key.split(".")
         place: Any = values
         for section in sections:
-            place = place.get(section, {})
-        if last not in place:
-            raise ValueError(f"{key}: unknown key of params.yaml; mend the arm's changes")
+            place = place.setdefault(section, {})
         place[last] = value
     try:
-        return Params.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}; mend the arm's changes") from None
+        return checked(values)
+    except ValueError as error:
+        raise ValueError(f"{error}; mend the arm's changes") from None

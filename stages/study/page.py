@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stages.evaluation.intervals import Estimate
+from stages.report.pages import markdown_table
 from stages.study.claims import CHECKS, CLAIMS, Claim, decide
 from stages.study.estimates import Study
 
@@ -75,7 +76,7 @@ def arms_table(study: Study) -> str:
         for clips in list(conditions)[1:]:
             cells = [shown(study.mean(name, metric, clips)) for metric in COLUMNS]
             rows.append([f"{name}, {clips.replace('_', ' ')}", str(len(study.seeds(name))), *cells, ""])
-    return table(["arm", "seeds", *COLUMNS.values(), "closed"], rows)
+    return markdown_table(["arm", "seeds", *COLUMNS.values(), "closed"], rows)
 
 
 def claims_table(study: Study, claims: Sequence[Claim]) -> str:
@@ -86,7 +87,7 @@ def claims_table(study: Study, claims: Sequence[Claim]) -> str:
         line = f"{claim.side} {claim.line:g}"
         seeds = len(study.seeds(*(arm for arm in claim.arms if arm not in study.references["clips"])))
         rows.append([claim.words, f"**{one.verdict}**", claim.figure, shown(one.estimate), line, str(seeds)])
-    return table(["claim", "verdict", "figure", "measured", "supported if", "seeds"], rows)
+    return markdown_table(["claim", "verdict", "figure", "measured", "supported if", "seeds"], rows)
 
 
 def convergence_table(study: Study) -> str:
@@ -100,7 +101,7 @@ def convergence_table(study: Study) -> str:
         f"{words}: closed {shown(study.closed(arm, 'fit'))}"
         for words, arm in (("Poor", "a-mean"), ("Limited but functional", "b-mean"))
     ]
-    return table(["aspect", "experiment A", "experiment B"], [*rows, ["Final performance", *final]])
+    return markdown_table(["aspect", "experiment A", "experiment B"], [*rows, ["Final performance", *final]])
 
 
 def mismatch_table(study: Study) -> str:
@@ -111,7 +112,7 @@ def mismatch_table(study: Study) -> str:
             found = [study.training(name, f"{one}_{side}") for one in ("cka", "mutual_neighbours", "modality_gap")]
             if any(found):
                 rows.append([f"{name}, {side}", *map(shown, found)])
-    return table(["", "CKA", "mutual neighbours", "modality gap"], rows)
+    return markdown_table(["", "CKA", "mutual neighbours", "modality gap"], rows)
 
 
 def shown(estimate: Estimate | None) -> str:
@@ -122,12 +123,6 @@ def shown(estimate: Estimate | None) -> str:
     digits = 2 if max(map(abs, known)) >= 0.1 or not any(known) else 4
     value, *ends = (f"{number:.{digits}f}" for number in known)
     return f"{value} ({' to '.join(ends)})" if ends else value
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _measured(study: Study, arm: str, measures: Sequence[str]) -> str:

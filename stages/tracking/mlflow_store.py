@@ -17,8 +17,6 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 REMEDY = "see that MLFLOW_TRACKING_URI is right and its server runs, or unset it"
 # Whose errors mean that the store is at fault and not this program.
 STORE_LIBRARIES = {"mlflow", "google", "sqlalchemy", "alembic", "requests", "urllib3"}
@@ -132,29 +130,15 @@ def mlflow_experiment(client: Any, name: str, root: Path, columns: Sequence[str]
     return made
 
 
-def page_of_runs(root: Path, experiment_id: str) -> str:
-    """Where a browser shows an experiment's runs: in MLflow's view for training models, with the experiment's columns.
+def page_of_runs(root: Path, experiment_id: str | None, columns: bool = False) -> str:
+    """Where a browser shows an experiment's runs in MLflow's view for training models, and the `columns` it was given.
 
-    Without the address's two settings MLflow opens in its view for language models, which has no runs.
+    Without the address's settings MLflow opens in its view for language models, which has no runs. Where there is no
+    experiment yet it is the list of all.
     """
-    page = f"#/experiments/{experiment_id}/runs?{TRAINING_VIEW}&viewStateShareKey={VIEW}"
-    return _address(root, page)
-
-
-def page_of(root: Path, name: str) -> str:
-    """Where a browser shows the runs of an experiment by its name, in MLflow's view for training models.
-
-    Of a server, and before the experiment is there: the list of all, whose links lead to the view for language models.
-    """
-    page = f"#/experiments?{TRAINING_VIEW}"
-    if not os.environ.get("MLFLOW_TRACKING_URI") and (root / "mlflow.db").exists():
-        with suppress(sqlite3.Error), closing(sqlite3.connect(root / "mlflow.db")) as base:
-            found = base.execute("SELECT experiment_id FROM experiments WHERE name = ?", [name]).fetchone()
-            page = f"#/experiments/{found[0]}/runs?{TRAINING_VIEW}" if found else page
-    return _address(root, page)
-
-
-def _address(root: Path, page: str) -> str:
+    page = f"#/experiments/{experiment_id}/runs?{TRAINING_VIEW}" if experiment_id else f"#/experiments?{TRAINING_VIEW}"
+    if columns:
+        page += f"&viewStateShareKey={VIEW}"
     uri = shown_uri(root)
     if uri.startswith("http"):
         return f"{uri.rstrip('/')}/{page}"
@@ -173,7 +157,7 @@ def search_all(client: Any, experiment_id: str, query: str = "") -> Iterator[Any
 def log_in_batches(
     client: Any,
     run_id: str,
-    params: Mapping[str, str],
+    params: Mapping[str, Any],
     metrics: Iterable[tuple[str, float, int]],
     tags: Mapping[str, str],
     earliest: int = 0,
@@ -185,7 +169,7 @@ def log_in_batches(
     from mlflow.entities import Metric, Param, RunTag
 
     now = max(int(time.time() * 1000), earliest)
-    param_rows = [Param(key, value) for key, value in params.items()]
+    param_rows = [Param(key, str(value)) for key, value in params.items()]
     metric_rows = [Metric(key, value, now, step) for key, value, step in metrics]
     tag_rows = [RunTag(key, value) for key, value in tags.items()]
     while param_rows or metric_rows or tag_rows:
@@ -210,11 +194,9 @@ def log_datasets(client: Any, run_id: str, hashes: Mapping[str, str]) -> None:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Join nested keys with dots: `{"a": {"b": 1}}` becomes `{"a.b": 1}`; sections of params.yaml count as mappings."""
+    """Join nested keys with dots: `{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, BaseModel):
-            value = value.model_dump()
         if isinstance(value, Mapping):
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
@@ -225,8 +207,3 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """Flatten `values` and keep what is a number."""
     return {key: float(value) for key, value in flatten(values).items() if isinstance(value, (int, float))}
-
-
-def strings(values: Mapping[str, Any]) -> dict[str, str]:
-    """MLflow's params and tags are texts."""
-    return {key: str(value) for key, value in values.items()}

@@ -32,14 +32,14 @@ def log_models(
     client: Any,
     sha: str,
     outputs: Mapping[str, str],
-    params: Mapping[str, str],
+    params: Mapping[str, Any],
     metrics: Mapping[str, float],
     dataset: tuple[str, str] | None,
     aliases: Sequence[str],
 ) -> None:
     """Log the networks of a revision, link what `evaluate` measured to them, and say which experiment is the better.
 
-    `outputs` are path -> md5 as the commit's dvc.lock has them, `params` (`train_b.epochs` -> "20") and `metrics`
+    `outputs` are path -> md5 as the commit's dvc.lock has them, `params` (`train_b.epochs` -> 20) and `metrics`
     (`evaluation.experiment_b.clap_score` -> 0.5) flat, `dataset` path and md5 of the corpus whose test split was
     evaluated, `aliases` what the better experiment is called in the registry.
     """
@@ -52,7 +52,7 @@ def log_models(
         if path not in outputs:
             continue
         tags = {"path": path, "md5": outputs[path], "revision": sha}
-        own = {key: value for key, value in params.items() if key.startswith(section)}
+        own = {key: str(value) for key, value in params.items() if key.startswith(section)}
         model = _model(client, experiment_id, name, tags, own)
         now = int(time.time() * 1000)
         rows = [

@@ -155,16 +155,16 @@ def revision_machines(sha: str) -> dict[str, str]:
 
 def workspace_outputs() -> Lock:
     """Each stage's outputs (path -> md5) in the working folder, as its dvc.lock has them."""
-    return lock_hashes(_read("dvc.lock"), "outs")
+    return lock_hashes(text_of(repository_root() / "dvc.lock"), "outs")
 
 
 def workspace_machines() -> dict[str, str]:
     """Which machine made `workspace_outputs`."""
-    return machines_of(workspace_outputs(), read_machines(_read(MACHINES)))
+    return machines_of(workspace_outputs(), read_machines(text_of(repository_root() / MACHINES)))
 
 
-def _read(name: str | Path) -> str:
-    path = repository_root() / name
+def text_of(path: Path) -> str:
+    """What a file holds; nothing where there is none."""
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
 
@@ -179,23 +179,17 @@ def corpus_and_preset(
 ) -> dict[str, str]:
     """The MLflow tags `corpus`, `preset` and `preset_changes` of flat `params`.
 
-    The baseline's `committed` params count as the preset "default", and as the nearest among equally near ones only
-    after the named `presets`. Changes read as `dvc exp run -S` takes them, `train_b.epochs=20 train_b.seed=2`.
+    The preset is the one of `presets` that differs in the fewest keys. The baseline's `committed` params count as one,
+    "default", behind equally near ones. Changes read as `dvc exp run -S` takes them: `train_b.epochs=20 sample.seed=2`.
     """
-    preset, changes = nearest_preset(params, {**presets, DEFAULT_PRESET: committed})
-    words = " ".join(f"{key}={value}" for key, value in changes.items()) or "none"
-    corpus = str(params.get("prepare.corpus", "none"))
-    return {"corpus": corpus, "preset": preset, "preset_changes": words[:LONGEST_TAG]}
-
-
-def nearest_preset(params: Mapping[str, Any], presets: Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Of flat presets by name the one that differs from `params` in the fewest keys, and the params that differ."""
     changes = {
         name: {key: params.get(key) for key in sorted({*params, *preset}) if params.get(key) != preset.get(key)}
-        for name, preset in presets.items()
+        for name, preset in {**presets, DEFAULT_PRESET: committed}.items()
     }
-    name = min(changes, key=lambda preset: len(changes[preset]))
-    return name, changes[name]
+    preset = min(changes, key=lambda name: len(changes[name]))
+    words = " ".join(f"{key}={value}" for key, value in changes[preset].items()) or "none"
+    corpus = str(params.get("prepare.corpus", "none"))
+    return {"corpus": corpus, "preset": preset, "preset_changes": words[:LONGEST_TAG]}
 
 
 def git(*arguments: str, given: str | None = None, folder: Path | None = None) -> str:

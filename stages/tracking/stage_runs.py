@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import psutil
-from pydantic import BaseModel
 
 from stages.params.schema import Params
+from stages.params.section import Section
 from stages.plumbing.live import tell
 from stages.tracking.dependencies import content_md5, read_and_written
 from stages.tracking.machines import in_words, outputs_digest, peak_memory, record_machine, this_machine
@@ -40,10 +40,9 @@ from stages.tracking.mlflow_store import (
     reason,
     repository_root,
     search_all,
-    strings,
     tracking_client,
 )
-from stages.tracking.revisions import corpus_and_preset, flat_params, git, git_file
+from stages.tracking.revisions import corpus_and_preset, flat_params, git, git_file, text_of
 
 STAGES_EXPERIMENT = "bind-an-audio"
 WORKSPACE = "workspace"
@@ -54,7 +53,7 @@ Point = tuple[str, float, int]
 
 def log_stage(
     stage: str,
-    params: BaseModel | Mapping[str, Any],
+    params: Section | Mapping[str, Any],
     metrics: Mapping[str, Any],
     curves: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> None:
@@ -79,7 +78,7 @@ def log_stage(
     points = [(key, value, 0) for key, value in (numbers(metrics) | peak_memory()).items()]
     points += [point for name, rows in (curves or {}).items() for point in curve_points(name, rows)]
     done: dict[str, Any] = {
-        "params": strings(_with_section(params)),
+        "params": flatten(_with_section(params)),
         "points": points,
         "dependencies": dependencies,
         "outputs": outputs,
@@ -145,7 +144,7 @@ class StageRun:
     def finish(
         self,
         client: Any,
-        params: Mapping[str, str],
+        params: Mapping[str, Any],
         points: Iterable[Point],
         dependencies: Mapping[str, str],
         outputs: Mapping[str, str],
@@ -218,7 +217,7 @@ def _parent(client: Any, experiment_id: str, origin: Mapping[str, str], folder: 
         return str(found[0].info.run_id)
     name = f"{origin['experiment']} {origin['baseline'][:7]} {digest[:4]}"
     run = client.create_run(experiment_id, run_name=name, tags={**origin, **wanted})
-    log_in_batches(client, run.info.run_id, strings(flat_params(_read(params_file))), [], {})
+    log_in_batches(client, run.info.run_id, flat_params(text_of(params_file)), [], {})
     return str(run.info.run_id)
 
 
@@ -229,8 +228,8 @@ def _origin(folder: Path) -> dict[str, str]:
         baseline = baseline or git("rev-parse", "HEAD", folder=folder)
         # Outputs are left out: a running pipeline always changes those.
         changed = git("status", "--porcelain", "--", "stages", "params.yaml", "dvc.yaml", folder=folder)
-    params = flat_params(_read(folder / "params.yaml"))
-    presets = {path.stem: flat_params(_read(path)) for path in sorted((folder / "presets").glob("*.yaml"))}
+    params = flat_params(text_of(folder / "params.yaml"))
+    presets = {path.stem: flat_params(text_of(path)) for path in sorted((folder / "presets").glob("*.yaml"))}
     return {
         "experiment": os.environ.get("DVC_EXP_NAME") or WORKSPACE,
         "baseline": baseline or "none",
@@ -239,17 +238,10 @@ def _origin(folder: Path) -> dict[str, str]:
     }
 
 
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-
-
-def _with_section(params: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
-    """Flatten to the keys of params.yaml: a bare section is put under its own name there."""
-    if isinstance(params, Params):
-        return flatten(params.model_dump())
-    if isinstance(params, BaseModel):
-        # A section whose `source` decides its type is a union of two.
-        kinds = {name: get_args(field.annotation) or (field.annotation,) for name, field in Params.model_fields.items()}
-        section = next(name for name, types in kinds.items() if type(params) in types)
-        return flatten({section: params})
-    return flatten(params)
+def _with_section(params: Section | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A section under its own name in params.yaml."""
+    if not isinstance(params, Section):
+        return params
+    # A section whose `source` decides its type is a union of two.
+    kinds = {name: get_args(field.annotation) or (field.annotation,) for name, field in Params.model_fields.items()}
+    return {next(name for name, types in kinds.items() if type(params) in types): params.model_dump()}

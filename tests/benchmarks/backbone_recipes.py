@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from stages.backbone import encode_split
 from stages.corpus.clips import accepted_clips
 from stages.embedding.embeddings import load_embeddings
-from stages.evaluation.intervals import paired_difference
+from stages.evaluation.intervals import bootstrap_mean
 from stages.evaluation.scoring import Scorers, load_scorers
 from stages.formats.files import read_json
 from stages.params.models import TrainedBackbone
@@ -173,13 +173,11 @@ def scored(denoiser: Denoiser, params: Params, scorers: Scorers) -> dict[str, An
 
 def difference(scores: dict[str, Any], other: dict[str, Any], metric: str) -> str:
     """A metric's mean, and the interval of its difference from another recipe's."""
-    known = ~scores[metric].isnan()
-    ids = [item for item, told in zip(scores["ids"], known.tolist(), strict=True) if told]
-    mine, theirs = scores[metric][known], other[metric][known]
+    mean = f"{float(scores[metric].nanmean()):.3f}"
     if scores is other:
-        return f"{float(mine.mean()):.3f}"
-    gap = paired_difference(mine.numpy(), theirs.numpy(), ids, 500, 1)
-    return f"{float(mine.mean()):.3f} ({gap.low:+.3f} to {gap.high:+.3f})"
+        return mean
+    gap = bootstrap_mean((scores[metric] - other[metric]).numpy(), scores["ids"], 500, 1)
+    return f"{mean} ({gap.low:+.3f} to {gap.high:+.3f})"
 
 
 if __name__ == "__main__":

@@ -50,8 +50,7 @@ def main(folder: str, *more_steps: str) -> None:
     settings |= {f"{steps} steps": own | FAST | {"steps": int(steps)} for steps in more_steps}
     train, pairs = accepted_clips("train"), {row["id"]: row for row in accepted_clips("test")}
     waveforms = read_waveforms(train)
-    heard = zip(train, (waveform.double().numpy() for waveform in waveforms), strict=True)
-    scorers = load_scorers(calibrate(list(heard)))
+    scorers = load_scorers(calibrate(train, waveforms))
     real = hear(waveforms, scorers).main
     print(f"| experiment | setting | evaluations | {' | '.join(METRICS.values())} |\n{'| --- ' * (3 + len(METRICS))}|")
     a, b = load_experiment_a(), load_experiment_b()
