@@ -87,7 +87,7 @@ def main() -> None:
     metrics |= {"updates": schedule.updates, "parameters": sum(p.numel() for p in denoiser.parameters())}
     write_json("metrics/backbone.json", metrics)
     remove_work(work)
-    log_stage("backbone", params, metrics, {"backbone": trained.curve})
+    log_stage("backbone", metrics, {"backbone": trained.curve})
 
 
 @torch.no_grad()
@@ -108,7 +108,7 @@ def convert(params: PublishedBackbone) -> None:
         "parameters": parameters,
     }
     write_json("metrics/backbone.json", metrics)
-    log_stage("backbone", params, metrics, {})
+    log_stage("backbone", metrics, {})
 
 
 def encode_split(

@@ -67,7 +67,7 @@ def main() -> None:
     metrics = {**report(valid_mels, vae, vocoder), "trained_on": split}
     write_json("metrics/codec.json", metrics)
     remove_work(work)
-    log_stage("codec", params, metrics, {"vae": vae_run.curve, "vocoder": vocoder_run.curve})
+    log_stage("codec", metrics, {"vae": vae_run.curve, "vocoder": vocoder_run.curve})
 
 
 def convert(params: PublishedCodec) -> None:
@@ -81,7 +81,7 @@ def convert(params: PublishedCodec) -> None:
         stored(work_folder("codec") / "mels", map(mel_spectrogram, waveform_pieces(rows))), codec.vae, codec.vocoder
     )
     write_json("metrics/codec.json", metrics)
-    log_stage("codec", params, metrics, {})
+    log_stage("codec", metrics, {})
 
 
 def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: TrainedCodec, work: Path) -> Trained:

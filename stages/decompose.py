@@ -57,7 +57,7 @@ def main() -> None:
     write_jsonl(DECOMPOSED, rows)
     print(f"{DECOMPOSED}:", *outcomes((row["caption"], row["reason"]) for row in rows), sep="\n  ")
     counts = {"captions": len(rows), "without_parts": sum(row["reason"] is not None for row in rows)}
-    log_stage("decompose", params, counts | costs)
+    log_stage("decompose", counts | costs)
 
 
 def rules(params: Decompose) -> Callable[[list[str]], list[Decomposition]]:

@@ -75,7 +75,7 @@ def main() -> None:
         write_jsonl(folder / "agreement.jsonl", rows)
     metrics = agreement_metrics(rows, others)
     write_json("metrics/embed.json", metrics)
-    log_stage("embed", params, metrics)
+    log_stage("embed", metrics)
 
 
 def embedder(text_field: str) -> Callable[[list[Row]], dict[str, Tensor]]:

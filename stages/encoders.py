@@ -75,7 +75,7 @@ def main() -> None:
     write_json("metrics/encoders.json", metrics)
     write_tsv("metrics/probes.tsv", probes, PROBE_COLUMNS)
     remove_work(work)
-    log_stage("encoders", params, metrics, {"imagebind": imagebind.curve, "clap": clap.curve})
+    log_stage("encoders", metrics, {"imagebind": imagebind.curve, "clap": clap.curve})
 
 
 def convert(params: PublishedEncoders) -> None:
@@ -87,7 +87,7 @@ def convert(params: PublishedEncoders) -> None:
     metrics = {**report_published(*towers, accepted_clips("test")), **counts}
     write_json("metrics/encoders.json", metrics)
     write_tsv("metrics/probes.tsv", [], PROBE_COLUMNS)
-    log_stage("encoders", params, metrics, {})
+    log_stage("encoders", metrics, {})
 
 
 def train_imagebind(rows: list[Row], params: TrainedEncoders, work: Path) -> Trained:

@@ -104,7 +104,7 @@ def main() -> None:
     write_tsv("metrics/judge_confusion.tsv", heard, header=["actual", "predicted"])
     draw(rows, curves, systems)
     write_page(everything, systems, scores, metrics, comparison)
-    log_stage("evaluate", params, {**metrics, "comparison": comparison}, {})
+    log_stage("evaluate", {**metrics, "comparison": comparison}, {})
 
 
 @torch.no_grad()

@@ -77,7 +77,7 @@ def main() -> None:
             f"each of {params.flux.attempts} drawings was blank" if params.backend == "flux" else "the clip brings none"
         )
         print(f"{counts['blank']} visual parts have no image: {why}")
-    log_stage("images", params, counts)
+    log_stage("images", counts)
 
 
 def pictograms(params: Images) -> Callable[[list[Row]], list[Drawn]]:

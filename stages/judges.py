@@ -78,7 +78,7 @@ def main() -> None:
     metrics = {**report(accepted_clips("test")), "trained_on": split}
     write_json("metrics/judges.json", metrics)
     remove_work(work)
-    log_stage("judges", params, metrics, curves)
+    log_stage("judges", metrics, curves)
 
 
 def train_classifier(

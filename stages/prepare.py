@@ -68,7 +68,7 @@ def main() -> None:
             f"{printable(', '.join(unlearned[:MOST_NAMED]))}"
         )
     counts = {f"{split}_clips": splits[split] for split in (*SPLITS, FOUNDATION)}
-    log_stage("prepare", prepare, counts | {f"rejected_{reason}": count for reason, count in counted(rejected).items()})
+    log_stage("prepare", counts | {f"rejected_{reason}": count for reason, count in counted(rejected).items()})
 
 
 def write_clip(prepare: Prepare, folder: Path, item: Planned | Entry) -> dict[str, Any]:

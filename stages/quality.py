@@ -80,7 +80,7 @@ def main() -> None:
         **{f"rejected_{reason}": count for reason, count in sorted(reasons_counted.items())},
     }
     write_json(FIGURES, metrics)
-    log_stage("quality", params, metrics)
+    log_stage("quality", metrics)
 
 
 def pair_problems(pair: dict[str, Any], image: str | None, params: Quality) -> list[str]:

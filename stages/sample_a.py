@@ -29,7 +29,7 @@ def main() -> None:
 
     systems = at_both_scales("experiment_a", contexts, params)
     numbers = write_samples("a", systems, network.denoiser, data, params)
-    log_stage("sample_a", params, numbers)
+    log_stage("sample_a", numbers)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main() -> None:
 
     systems = at_both_scales("experiment_b", contexts, params)
     numbers = write_samples("b", systems, load_denoiser(), data, params)
-    log_stage("sample_b", params, numbers)
+    log_stage("sample_b", numbers)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main() -> None:
         ),
     ]
     numbers = write_samples("references", systems, load_denoiser(), data, params)
-    log_stage("sample_references", params, numbers)
+    log_stage("sample_references", numbers)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def main() -> None:
     write_tsv("metrics/curves/train_a.tsv", trained.curve)
     write_json("metrics/train_a.json", trained.metrics)
     remove_work(work)
-    log_stage("train_a", params, trained.metrics, {"train_a": trained.curve})
+    log_stage("train_a", trained.metrics, {"train_a": trained.curve})
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def main() -> None:
     write_tsv("metrics/curves/train_b.tsv", trained.curve)
     write_json("metrics/train_b.json", trained.metrics)
     remove_work(work)
-    log_stage("train_b", params, trained.metrics, {"train_b": trained.curve})
+    log_stage("train_b", trained.metrics, {"train_b": trained.curve})
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ json.dump(metrics, open("metrics/evaluation.json", "w"))
 pathlib.Path("metrics/listening").mkdir()
 pathlib.Path("metrics/listening/index.html").write_text(f"<footer>\\n<p>{epochs} epochs</p></footer>")
 stages.tracking.machines.processor = lambda: os.environ.get("PROCESSOR", "Abacus")
-log_stage("evaluate", {"train_b": {"epochs": epochs}}, metrics)
+log_stage("evaluate", metrics)
 """
 PIPELINE = """
 stages:

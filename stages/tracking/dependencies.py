@@ -25,16 +25,16 @@ def stage_hashes(stage: str, folder: Path = Path(".")) -> dict[str, dict[str, An
     return {"params": {name: _value(params, name) for name in entry.get("params", [])}, "deps": _hashes(entry, folder)}
 
 
-def read_and_written(stage: str, folder: Path = Path(".")) -> tuple[dict[str, str], dict[str, str]]:
-    """Path -> md5 of what a stage reads, and of its outs, metrics and plots.
+def read_and_written(stage: str, folder: Path = Path(".")) -> tuple[dict[str, Any], dict[str, str]]:
+    """`stage_hashes`, and path -> md5 of the stage's outs, metrics and plots.
 
     Both are empty where the folder has no dvc.yaml that can be read or names no such stage there.
     """
     try:
         entry, _ = _entry(stage, folder)
+        return stage_hashes(stage, folder), _hashes(entry, folder, ("outs", "metrics", "plots"))
     except (FileNotFoundError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        return {}, {}
-    return _hashes(entry, folder), _hashes(entry, folder, ("outs", "metrics", "plots"))
+        return {"params": {}, "deps": {}}, {}
 
 
 def content_md5(path: Path) -> str:

@@ -22,12 +22,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import psutil
 
-from stages.params.schema import Params
-from stages.params.section import Section
 from stages.plumbing.live import tell
 from stages.tracking.dependencies import content_md5, read_and_written
 from stages.tracking.machines import in_words, outputs_digest, peak_memory, record_machine, this_machine
@@ -52,24 +50,20 @@ Point = tuple[str, float, int]
 
 
 def log_stage(
-    stage: str,
-    params: Section | Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    curves: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    stage: str, metrics: Mapping[str, Any], curves: Mapping[str, Sequence[Mapping[str, Any]]] | None = None
 ) -> None:
     """Log one finished execution of a stage; a stage calls it once, after its outputs are in place.
 
-    Which machine made the outputs is noted in `metrics/machines.json` in any case. MLflow that cannot be reached costs
-    one warning line, never the stage.
+    Params, dependencies and outputs are those that dvc.yaml names. Which machine made the outputs is noted in
+    `metrics/machines.json` in any case. MLflow that cannot be reached costs one warning line, never the stage.
 
     Args:
         stage: the stage's name in dvc.yaml.
-        params: a section of params.yaml, or a mapping of section names to sections; keys become `train_b.epochs`.
         metrics: numbers, nested or flat; nested keys are joined with dots. The process's `peak_memory` is added.
         curves: tables by name; a column called epoch or updates gives the step, each other column becomes the metric
             `<name>/<column>`.
     """
-    dependencies, outputs = read_and_written(stage)
+    inputs, outputs = read_and_written(stage)
     machine = this_machine()
     if outputs:
         record_machine(stage, outputs, machine)
@@ -78,9 +72,9 @@ def log_stage(
     points = [(key, value, 0) for key, value in (numbers(metrics) | peak_memory()).items()]
     points += [point for name, rows in (curves or {}).items() for point in curve_points(name, rows)]
     done: dict[str, Any] = {
-        "params": flatten(_with_section(params)),
+        "params": flatten(inputs["params"]),
         "points": points,
-        "dependencies": dependencies,
+        "dependencies": inputs["deps"],
         "outputs": outputs,
         "machine": in_words(machine),
     }
@@ -236,12 +230,3 @@ def _origin(folder: Path) -> dict[str, str]:
         "dirty": "yes" if changed else "no",
         **corpus_and_preset(params, presets, flat_params(git_file("HEAD", "params.yaml", folder))),
     }
-
-
-def _with_section(params: Section | Mapping[str, Any]) -> Mapping[str, Any]:
-    """A section under its own name in params.yaml."""
-    if not isinstance(params, Section):
-        return params
-    # A section whose `source` decides its type is a union of two.
-    kinds = {name: get_args(field.annotation) or (field.annotation,) for name, field in Params.model_fields.items()}
-    return {next(name for name, types in kinds.items() if type(params) in types): params.model_dump()}
