@@ -25,7 +25,6 @@ PIPELINE = "stages: {train_b: {cmd: x, params: [train_b], deps: [params.yaml], o
 # Tells `rows` of a curve, waits for the file `go` where `waits`, then writes its output and logs the whole curve.
 STAGE = """
 import json, pathlib, sys, time
-from stages.params.schema import load_params
 from stages.plumbing.live import tell
 from stages.plumbing.running import run
 from stages.tracking.stage_runs import log_stage

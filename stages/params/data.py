@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE, VAE_DOWNSAMPLING
 from stages.params.section import Count, NotNegative, Positive, Section, Seed, Share
@@ -38,8 +38,7 @@ class Prepare(Section):
     valid_share: Share
     test_share: Share
 
-    @model_validator(mode="after")
-    def _possible(self) -> Prepare:
+    def _check(self) -> None:
         samples = self.clip_seconds * SAMPLE_RATE
         block = HOP_LENGTH * VAE_DOWNSAMPLING
         if abs(samples / block - round(samples / block)) > 1e-6:
@@ -58,7 +57,6 @@ class Prepare(Section):
             raise ValueError(
                 f"foundation_clips={self.foundation_clips}: corpus={self.corpus} has no foundation split; set it to 0"
             )
-        return self
 
     def _possible_world(self) -> None:
         if self.clips < 1:
@@ -93,11 +91,9 @@ class Decompose(Section):
     mode: Literal["direct", "batch"]
     budget_usd: Positive
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Decompose:
+    def _check(self) -> None:
         if self.min_words > self.max_words:
             raise ValueError(f"min_words={self.min_words} exceeds max_words={self.max_words}; no caption would fit")
-        return self
 
 
 class Flux(Section):
@@ -137,8 +133,6 @@ class Quality(Section):
     undrawn_subjects: Literal["allow", "reject"]
     max_reject_rate: Share
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Quality:
+    def _check(self) -> None:
         if self.min_words > self.max_words:
             raise ValueError(f"min_words={self.min_words} exceeds max_words={self.max_words}; no caption could pass")
-        return self

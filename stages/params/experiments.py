@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from stages.params.section import Count, LossWeighting, NotNegative, Positive, Regime, Section, Seed, Share
 
@@ -53,12 +53,10 @@ class TrainA(Section):
     stage_1: AStage
     stage_2: AStage
 
-    @model_validator(mode="after")
-    def _trains(self) -> TrainA:
+    def _check(self) -> None:
         if self.stage_1.epochs + self.stage_2.epochs < 1:
             raise ValueError("stage_1.epochs and stage_2.epochs are both 0; nothing would be trained")
         _keeps_its_modality(self)
-        return self
 
 
 class LossWeights(Section):
@@ -71,11 +69,9 @@ class LossWeights(Section):
     cosine: NotNegative
     contrastive: NotNegative
 
-    @model_validator(mode="after")
-    def _some(self) -> LossWeights:
+    def _check(self) -> None:
         if self.mse + self.cosine == 0:
             raise ValueError("mse and cosine are both 0; there would be no loss")
-        return self
 
 
 class PositionWeights(Section):
@@ -85,11 +81,9 @@ class PositionWeights(Section):
     words: NotNegative
     padding: NotNegative
 
-    @model_validator(mode="after")
-    def _some(self) -> PositionWeights:
+    def _check(self) -> None:
         if self.first + self.words == 0:
             raise ValueError("first and words are both 0; nothing of a caption would be learned")
-        return self
 
 
 class Flow(Section):
@@ -136,14 +130,12 @@ class TrainB(Section):
     flow: Flow
     finish: Finish
 
-    @model_validator(mode="after")
-    def _divides(self) -> TrainB:
+    def _check(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} does not divide width={self.width}; choose heads that do")
         if self.flow.steps and self.finish.updates:
             raise ValueError("flow.steps would draw CLAP's tokens anew and undo finish.updates; set one of them to 0")
         _keeps_its_modality(self)
-        return self
 
 
 def _keeps_its_modality(params: TrainA | TrainB) -> None:
@@ -165,11 +157,9 @@ class Sample(Section):
     clips_per_caption_unguided: Count
     captions: Annotated[int, Field(ge=0)]
 
-    @model_validator(mode="after")
-    def _enough(self) -> Sample:
+    def _check(self) -> None:
         if self.captions in (1, 2):
             raise ValueError(f"captions={self.captions}: evaluate's intervals need 3; take 0 (all), 3 or more")
-        return self
 
 
 class Evaluate(Section):

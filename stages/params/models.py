@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from stages.formats.audio import HOP_LENGTH
 from stages.params.section import Count, LossWeighting, Positive, Section, Seed, Share
@@ -18,11 +18,9 @@ class TowerSize(Section):
     blocks: Count
     heads: Count
 
-    @model_validator(mode="after")
-    def _divides(self) -> TowerSize:
+    def _check(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} does not divide width={self.width}; choose heads that do")
-        return self
 
 
 class ImageBindSize(Section):
@@ -34,11 +32,9 @@ class ImageBindSize(Section):
     vision: TowerSize
     audio: TowerSize
 
-    @model_validator(mode="after")
-    def _tiles(self) -> ImageBindSize:
+    def _check(self) -> None:
         if 224 % self.patch:
             raise ValueError(f"patch={self.patch} does not divide 224; take 14, 16, 28 or 32")
-        return self
 
 
 class ClapSize(Section):
@@ -140,12 +136,10 @@ class Vae(Section):
     latent_deviation: Positive
     segment_frames: Annotated[int, Field(ge=16, multiple_of=8)]
 
-    @model_validator(mode="after")
-    def _groups(self) -> Vae:
+    def _check(self) -> None:
         for width in self.channels:
             if width % self.norm_groups:
                 raise ValueError(f"norm_groups={self.norm_groups} does not divide channels={width}")
-        return self
 
 
 class Vocoder(Section):
@@ -158,8 +152,7 @@ class Vocoder(Section):
     resblock_dilations: list[Count]
     segment_frames: Count
 
-    @model_validator(mode="after")
-    def _hop(self) -> Vocoder:
+    def _check(self) -> None:
         if (product := math.prod(self.upsample_rates)) != HOP_LENGTH:
             raise ValueError(f"upsample_rates multiply to {product}, but the mel's hop is {HOP_LENGTH}")
         if len(self.upsample_rates) != len(self.upsample_kernel_sizes):
@@ -168,7 +161,6 @@ class Vocoder(Section):
             raise ValueError(
                 f"initial_channels={self.initial_channels} cannot be halved {len(self.upsample_rates)} times"
             )
-        return self
 
 
 class GeneratorOptions(Section):
@@ -186,13 +178,11 @@ class GeneratorOptions(Section):
     use_bias_at_final: bool
     use_tanh_at_final: bool
 
-    @model_validator(mode="after")
-    def _lengths(self) -> GeneratorOptions:
+    def _check(self) -> None:
         if len(self.upsample_rates) != len(self.upsample_kernel_sizes):
             raise ValueError("upsample_rates and upsample_kernel_sizes differ in length")
         if len(self.resblock_kernel_sizes) != len(self.resblock_dilation_sizes):
             raise ValueError("resblock_kernel_sizes and resblock_dilation_sizes differ in length")
-        return self
 
 
 class TrainedCodec(Trained):
@@ -223,8 +213,7 @@ class TrainedBackbone(Trained):
     ema_decay: Share
     training: Schedule
 
-    @model_validator(mode="after")
-    def _divides(self) -> TrainedBackbone:
+    def _check(self) -> None:
         for width in self.channels:
             if width % self.norm_groups or width % self.attention_heads:
                 raise ValueError(
@@ -236,7 +225,6 @@ class TrainedBackbone(Trained):
                 "zero_terminal_snr with prediction=noise: where all is noise, the noise tells nothing of the clip; "
                 "take prediction=velocity, or zero_terminal_snr=false"
             )
-        return self
 
 
 class PublishedBackbone(Published):

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -47,8 +47,7 @@ class Params(Section):
     sample: Sample
     evaluate: Evaluate
 
-    @model_validator(mode="after")
-    def _sections_fit_each_other(self) -> Params:
+    def _check(self) -> None:
         if self.encoders.clap == self.judges.clap:
             raise ValueError(
                 f"judges.clap and encoders.clap are both {self.judges.clap}; a judge must not score what it conditioned"
@@ -69,7 +68,6 @@ class Params(Section):
                     "backbone.source is pretrained: it denoises the published VAE's latents; set codec.source: "
                     "pretrained, or train a backbone"
                 )
-        return self
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
