@@ -92,7 +92,6 @@ class Content:
     tags: dict[str, str]
     datasets: dict[str, str]
     outputs: dict[str, str]
-    other_machine: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -152,9 +151,8 @@ def sync(repository: Any, wanted: list[Revision]) -> None:
             files = sum(file.is_file() for file in Path(folder).rglob("*"))
         logged += 1
         print(f"{revision.label}: {len(content.metrics)} metrics, {files} artifacts, run {run_id}")
-        if content.other_machine:
-            stages = ", ".join(content.other_machine)
-            print(f"  other machine or number of threads than its baseline's: {stages}; last digits may differ")
+        if (other := content.tags["other_machine_than_baseline"]) != "no":
+            print(f"  other machine or number of threads than its baseline's: {other}; last digits may differ")
     known = sum(revision.sha in there for revision in wanted)
     unreadable = f", {left_out} left out" if left_out else ""
     print(f"{logged} logged, {known} already there{unreadable}: {page_of_runs(root, experiment_id, columns=True)}")
@@ -173,12 +171,10 @@ def read_revision(revision: Revision, folder: Path, repository: Any) -> Content:
         {path: md5 for stage in revision_hashes(revision.sha, kind).values() for path, md5 in stage.items()}
         for kind in ("deps", "outs")
     )
-    machines = revision_machines(revision.sha)
-    try:
-        # What the baseline left to be run (a fresh clone's other params) or does not say is no other machine.
+    machines, other = revision_machines(revision.sha), list[str]()
+    # What the baseline left to be run (a fresh clone's other params) or does not say is no other machine.
+    with suppress(ValueError):
         other = differing_stages(revision_machines(revision.baseline), machines)
-    except ValueError:
-        other = []
     kept = [path for path in outputs if path.startswith(KEPT)]
     collect(repository, revision.sha, [*SINGLE, *kept], folder)
     if (folder / PAGE).exists():
@@ -190,11 +186,11 @@ def read_revision(revision: Revision, folder: Path, repository: Any) -> Content:
         "baseline": revision.baseline,
         **corpus_and_preset(params, presets, baseline),
         "machines": " + ".join(distinct_machines(machines)) or UNKNOWN,
-        "other_machine_than_baseline": " ".join(other) or "no",
+        "other_machine_than_baseline": ", ".join(other) or "no",
         "mlflow.note.content": how_to_return(revision),
     }
     metrics, curves = read_metrics(folder, kept), read_curves(folder, kept)
-    return Content(params, metrics, curves, tags, dependencies, outputs, other)
+    return Content(params, metrics, curves, tags, dependencies, outputs)
 
 
 def collect(repository: Any, sha: str, paths: list[str], folder: Path) -> None:
