@@ -5,8 +5,8 @@ Reads:   data/quality/accepted.jsonl, data/corpus/, models/encoders/, models/cod
 Writes:  models/backbone/, metrics/backbone.json
 Runtime: about 6 minutes for 2,400 updates on 2 cores.
 
-Noise prediction with a squared error, weighted by timestep as `backbone.loss_weighting` says; a share of the captions
-is dropped to "" for classifier-free guidance.
+The loss is the squared error of the velocity or the noise, as `backbone.prediction` says, weighted by timestep as
+`backbone.loss_weighting` says; a share of the captions is dropped to "" for classifier-free guidance.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
 from stages.plumbing.running import run
-from stages.published.unet import convert_unet
+from stages.published.diffusers_names import read_unet
+from stages.published.make_an_audio import read_make_an_audio
 from stages.synthesis.codec import Codec, load_codec
 from stages.synthesis.mel import mel_spectrogram
-from stages.synthesis.unet import BACKBONE, Denoiser, build_denoiser, load_denoiser, save_denoiser
-from stages.towers.clap import Clap, PublishedText, Tokenizer
-from stages.towers.store import load_clap
+from stages.synthesis.schedule import MAKE_AN_AUDIO
+from stages.synthesis.unet import BACKBONE, Denoiser, build_denoiser, save_denoiser
+from stages.towers.clap import Tokenizer
+from stages.towers.store import TextNetwork, load_clap
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
-from stages.training.loop import Row, train_by_schedule
+from stages.training.loop import CurveRow, train_by_schedule
 from stages.training.stored import PIECE, stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
 
@@ -60,13 +62,9 @@ def main() -> None:
         conditioned = drop_context(context[batch], empty, params.caption_dropout)
         return random_diffusion_loss(denoiser, latents[batch], conditioned, params.loss_weighting)
 
-    def validate(network: torch.nn.Module) -> Row:
+    def validate(network: torch.nn.Module) -> CurveRow:
         assert isinstance(network, Denoiser)
-        unconditioned = empty.expand_as(valid_context)
-        return {
-            "validation_diffusion_loss": fixed_diffusion_loss(network, valid_latents, valid_context),
-            "validation_diffusion_loss_unconditioned": fixed_diffusion_loss(network, valid_latents, unconditioned),
-        }
+        return validation_losses(network, valid_latents, valid_context, empty)
 
     trained = train_by_schedule(
         denoiser,
@@ -94,25 +92,41 @@ def main() -> None:
 def convert(params: PublishedBackbone) -> None:
     """Take Make-An-Audio's published U-Net instead, and measure it on the validation split."""
     be_deterministic()
+    denoiser = read_denoiser(params.weights, params.attention_heads)
     with replacing_folder(BACKBONE) as folder:
-        parameters = convert_unet(folder, params.weights, params.attention_heads)
-    denoiser, codec = load_denoiser().eval().to(device()), load_codec().to(device())
+        save_denoiser(folder, denoiser)
+    denoiser, codec = denoiser.to(device()), load_codec().to(device())
     clap, tokenizer = load_clap()
     clap.to(device())
     encoded = encode_split("valid", codec, clap, tokenizer, work_folder("backbone"), device())
     latents, context = (part.to(device()) for part in encoded)
-    empty = clap.token_features(tokenizer([""]).to(device()))[0].expand_as(context)
-    metrics = {
-        "validation_diffusion_loss": round(fixed_diffusion_loss(denoiser, latents, context), 4),
-        "validation_diffusion_loss_unconditioned": round(fixed_diffusion_loss(denoiser, latents, empty), 4),
-        "parameters": parameters,
-    }
+    empty = clap.token_features(tokenizer([""]).to(device()))[0]
+    losses = validation_losses(denoiser, latents, context, empty)
+    metrics = {name: round(loss, 4) for name, loss in losses.items()}
+    metrics["parameters"] = sum(p.numel() for p in denoiser.parameters())
     write_json("metrics/backbone.json", metrics)
     log_stage("backbone", metrics, {})
 
 
+def read_denoiser(weights: str | Path, heads: int) -> Denoiser:
+    """Make-An-Audio's published U-Net from the files in the folder `weights`, for evaluation.
+
+    Raises ValueError for files that are missing, broken or of other sizes.
+    """
+    checkpoint = read_make_an_audio(weights)
+    return Denoiser(read_unet(checkpoint.unet, heads, checkpoint.path), MAKE_AN_AUDIO).eval()
+
+
+def validation_losses(denoiser: Denoiser, latents: Tensor, context: Tensor, empty: Tensor) -> dict[str, float]:
+    """The diffusion loss of latents `[N, C, 10, W]` under their captions `[N, T, C]`, and under "" `[T, C]` alike."""
+    return {
+        "validation_diffusion_loss": fixed_diffusion_loss(denoiser, latents, context),
+        "validation_diffusion_loss_unconditioned": fixed_diffusion_loss(denoiser, latents, empty.expand_as(context)),
+    }
+
+
 def encode_split(
-    split: str, codec: Codec, clap: Clap | PublishedText, tokenizer: Tokenizer, work: Path, runs_on: str = "cpu"
+    split: str, codec: Codec, clap: TextNetwork, tokenizer: Tokenizer, work: Path, runs_on: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
     """Scaled latents `[N, C, 10, W]` and CLAP token features `[N, 77, C]` of a split; `clap` lies on `runs_on`."""
     rows = accepted_clips(split)

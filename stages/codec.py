@@ -25,15 +25,13 @@ from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
 from stages.published.codec import convert_codec
-from stages.synthesis.bigvgan import BigVGAN
-from stages.synthesis.codec import CODEC, load_codec, save_codec
+from stages.synthesis.bigvgan import BigVGAN, options_of
+from stages.synthesis.codec import CODEC, build_vae, decode_latent, encode_mel, load_codec, save_codec
 from stages.synthesis.codec_losses import mel_error, vocoder_loss
 from stages.synthesis.mel import mel_spectrogram
-from stages.synthesis.vae import build_vae, decode_latent, encode_mel
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic, derive_seed
-from stages.training.in_turn import train_first
-from stages.training.loop import Row, Trained, train_by_schedule
+from stages.training.loop import CurveRow, Trained, train_by_schedule
 from stages.training.stored import PIECE, stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
 
@@ -62,9 +60,10 @@ def main() -> None:
     decoded = stored(work / "decoded", (decode_latent(vae, part) for part in latents.split(PIECE)))
     vocoder = BigVGAN(params.vocoder)
     vocoder_run = train_vocoder(vocoder, waveforms, mels, decoded, params, work)
+    scale_factor, shape = params.vae.latent_deviation / float(latents.std()), list(latents.shape[1:])
     with replacing_folder(CODEC) as folder:
-        save_codec(folder, vae, vocoder_run.last, params.vocoder, latents, params.vae.latent_deviation)
-    metrics = {**report(valid_mels, vae, vocoder), "trained_on": split}
+        save_codec(folder, vae, vocoder_run.last, options_of(params.vocoder), scale_factor, shape)
+    metrics = {**report(valid_mels), "trained_on": split}
     write_json("metrics/codec.json", metrics)
     remove_work(work)
     log_stage("codec", metrics, {"vae": vae_run.curve, "vocoder": vocoder_run.curve})
@@ -76,10 +75,7 @@ def convert(params: PublishedCodec) -> None:
     rows = accepted_clips("valid")
     with replacing_folder(CODEC) as folder:
         convert_codec(folder, params.weights, read_waveforms(rows[:1]).shape[1])
-    codec = load_codec()
-    metrics = report(
-        stored(work_folder("codec") / "mels", map(mel_spectrogram, waveform_pieces(rows))), codec.vae, codec.vocoder
-    )
+    metrics = report(stored(work_folder("codec") / "mels", map(mel_spectrogram, waveform_pieces(rows))))
     write_json("metrics/codec.json", metrics)
     log_stage("codec", metrics, {})
 
@@ -99,13 +95,13 @@ def train_vae(vae: Any, mels: Tensor, valid_mels: Tensor, params: TrainedCodec, 
         total: Tensor = error + params.vae.kl_weight * kl_divergence
         return total
 
-    def validate(network: nn.Module) -> Row:
+    def validate(network: nn.Module) -> CurveRow:
         errors = [
             (decode_latent(network, encode_mel(network, part)) - part).abs().sum() for part in valid_mels.split(PIECE)
         ]
         return {"validation_mel_error": float(sum(errors) / valid_mels.numel())}
 
-    return train_first(
+    return train_by_schedule(
         vae, loss, schedule, name="vae", seed=params.seed, work=work, epochs=8, validate=validate, ema_decay=0.98
     )
 
@@ -161,9 +157,11 @@ def cut(clips: Tensor, starts: list[int], length: int) -> Tensor:
 
 
 @torch.no_grad()
-def report(mels: Tensor, vae: Any, vocoder: BigVGAN) -> dict[str, float]:
-    """Mean absolute log10 mel errors on the validation split: VAE, vocoder, and both in a row."""
-    codec = load_codec().to(device())
+def report(mels: Tensor) -> dict[str, float]:
+    """Mean absolute log10 mel errors of `models/codec/` on the validation split: VAE, vocoder, and both in a row."""
+    codec = load_codec()
+    vae_size, vocoder_size = (sum(one.numel() for one in half.parameters()) for half in (codec.vae, codec.vocoder))
+    codec.to(device())
     errors = {"vae_mel_error": 0.0, "vocoder_mel_error": 0.0, "round_trip_mel_error": 0.0}
     for part in mels.split(PIECE):
         decoded = codec.decode_mel(codec.encode(part))
@@ -173,8 +171,8 @@ def report(mels: Tensor, vae: Any, vocoder: BigVGAN) -> dict[str, float]:
     return {
         **{name: round(error, 4) for name, error in errors.items()},
         "latent_scale_factor": round(codec.scale_factor, 4),
-        "vae_parameters": sum(parameter.numel() for parameter in vae.parameters()),
-        "vocoder_parameters": sum(parameter.numel() for parameter in vocoder.parameters()),
+        "vae_parameters": vae_size,
+        "vocoder_parameters": vocoder_size,
     }
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stages.corpus.clips import SPLITS, Row, accepted_clips, foundation_split, heard_key, seen_key, whole_key
 from stages.evaluation.encoders_report import report_encoders, report_published
@@ -45,7 +45,6 @@ from stages.towers.store import (
 )
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
-from stages.training.in_turn import train_first
 from stages.training.loop import Trained, train_by_schedule
 from stages.training.stored import stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
@@ -125,7 +124,7 @@ def train_imagebind(rows: list[Row], params: TrainedEncoders, work: Path) -> Tra
         batch = with_hard_partners(anchors, partners, update // 2)
         return (audio_loss if update % 2 else image_loss)(batch, ib.logit_scale(model))
 
-    trained = train_first(model, loss, schedule, name="imagebind", seed=params.seed, work=work)
+    trained = train_by_schedule(model, loss, schedule, name="imagebind", seed=params.seed, work=work)
     # What is kept has all words; those that training never saw stay as they began.
     trained.last[WORD_TABLE] = table.index_copy(0, words, trained.last[WORD_TABLE])
     return trained
@@ -152,8 +151,7 @@ def train_clap(rows: list[Row], tokenizer: Tokenizer, params: TrainedEncoders, w
         audio, scale, same = clap.embed_audio(mels[batch]), clap.logit_scale(), equal_pairs(codes[batch])
         return contrastive_loss(text, audio, scale, same) + contrastive_loss(text, parts, scale, same)
 
-    network: nn.Module = clap
-    return train_by_schedule(network, loss, schedule, name="clap", seed=params.seed, work=work)
+    return train_by_schedule(clap, loss, schedule, name="clap", seed=params.seed, work=work)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,6 @@ from stages.towers.clap import Tokenizer, word_pieces, write_vocabulary
 from stages.towers.contrastive import contrastive_loss, equal_pairs, key_codes
 from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import batch_indices, be_deterministic
-from stages.training.in_turn import train_first
 from stages.training.loop import Trained, train_by_schedule
 from stages.training.stored import stored, waveform_pieces
 from stages.training.work import remove_work, work_folder
@@ -113,7 +112,7 @@ def train_scorer_clap(
         text, audio = embed_captions(clap, tokens[batch]), embed_clips(clap, augmented(mels[batch]))
         return contrastive_loss(text, audio, clap.logit_scale_a.exp().clamp(max=100), equal_pairs(codes[batch]))
 
-    return train_first(clap, loss, schedule, name="scorer_clap", seed=params.seed, work=work)
+    return train_by_schedule(clap, loss, schedule, name="scorer_clap", seed=params.seed, work=work)
 
 
 @torch.no_grad()

@@ -9,27 +9,16 @@ Runtime: about half a minute for 100 captions, 3 takes and 12 steps on 2 cores.
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from stages.embedding.embeddings import load_embeddings
 from stages.experiments.experiment_a import load_experiment_a
-from stages.experiments.sampling import at_both_scales, write_samples
-from stages.params.schema import load_params
+from stages.experiments.sampling import sample_experiment
 from stages.plumbing.device import device
 from stages.plumbing.running import run
-from stages.tracking.stage_runs import log_stage
 
 
 def main() -> None:
     """Sample experiment A."""
-    params, data, network = load_params().sample, load_embeddings("test"), load_experiment_a().to(device())
-
-    def contexts(indices: list[int], _: list[int]) -> Tensor:
-        return network.context(data.text[indices].to(device()), data.image[indices].to(device()))
-
-    systems = at_both_scales("experiment_a", contexts, params)
-    numbers = write_samples("a", systems, network.denoiser, data, params)
-    log_stage("sample_a", numbers)
+    network = load_experiment_a().to(device())
+    sample_experiment("a", lambda rows, _: network.context(rows.text, rows.image), network.denoiser)
 
 
 if __name__ == "__main__":

@@ -9,28 +9,17 @@ Runtime: about half a minute for 100 captions, 3 takes and 12 steps on 2 cores.
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from stages.embedding.embeddings import load_embeddings
 from stages.experiments.experiment_b import load_experiment_b
-from stages.experiments.sampling import at_both_scales, write_samples
-from stages.params.schema import load_params
+from stages.experiments.sampling import sample_experiment
 from stages.plumbing.device import device
 from stages.plumbing.running import run
 from stages.synthesis.unet import load_denoiser
-from stages.tracking.stage_runs import log_stage
 
 
 def main() -> None:
     """Sample experiment B."""
-    params, data, network = load_params().sample, load_embeddings("test"), load_experiment_b().to(device())
-
-    def contexts(indices: list[int], seeds: list[int]) -> Tensor:
-        return network.context(data.text[indices].to(device()), data.image[indices].to(device()), seeds)
-
-    systems = at_both_scales("experiment_b", contexts, params)
-    numbers = write_samples("b", systems, load_denoiser(), data, params)
-    log_stage("sample_b", numbers)
+    network = load_experiment_b().to(device())
+    sample_experiment("b", lambda rows, seeds: network.context(rows.text, rows.image, seeds), load_denoiser())
 
 
 if __name__ == "__main__":

@@ -12,28 +12,26 @@ of "" at guidance 1.
 from __future__ import annotations
 
 from stages.embedding.embeddings import load_embeddings
-from stages.experiments.sampling import System, at_both_scales, write_samples
+from stages.experiments.sampling import SampleSet, at_both_scales, write_samples
 from stages.params.schema import load_params
 from stages.plumbing.running import run
 from stages.synthesis.unet import load_denoiser
-from stages.tracking.stage_runs import log_stage
 
 
 def main() -> None:
     """Sample codec, reference and floor."""
     params, data = load_params().sample, load_embeddings("test")
-    systems = [
-        System("codec", None, 1.0, takes=1),
-        *at_both_scales("reference", lambda indices, _: data.clap_tokens[indices], params),
-        System(
+    sets = [
+        SampleSet("codec", None, 1.0, takes=1),
+        *at_both_scales("reference", lambda rows, _: rows.clap_tokens, params),
+        SampleSet(
             "floor",
-            lambda indices, _: data.empty_tokens.repeat(len(indices), 1, 1),
+            lambda rows, _: rows.empty_tokens.expand_as(rows.clap_tokens),
             1.0,
             params.clips_per_caption_unguided,
         ),
     ]
-    numbers = write_samples("references", systems, load_denoiser(), data, params)
-    log_stage("sample_references", numbers)
+    write_samples("references", sets, load_denoiser(), data, params)
 
 
 if __name__ == "__main__":

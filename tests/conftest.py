@@ -116,13 +116,13 @@ def trained(tmp_path_factory):
     """A repository whose codec, backbone and encoders are published ones, with A and B untrained."""
     import torch
 
+    from stages.backbone import read_denoiser
     from stages.experiments.experiment_a import ExperimentA
     from stages.experiments.experiment_b import ExperimentB
     from stages.experiments.fusion import save_experiment
     from stages.published.codec import convert_codec
     from stages.published.encoders import convert_encoders
-    from stages.published.unet import convert_unet
-    from stages.synthesis.unet import load_denoiser
+    from stages.synthesis.unet import load_denoiser, save_denoiser
     from tests.test_published import write_published
     from tests.test_towers import published_imagebind
 
@@ -133,7 +133,7 @@ def trained(tmp_path_factory):
     for name in ("codec", "backbone", "encoders", "experiment_a", "experiment_b"):
         (root / "models" / name).mkdir(parents=True)
     convert_codec(root / "models/codec", published, samples=40_960)
-    convert_unet(root / "models/backbone", published, heads=4)
+    save_denoiser(root / "models/backbone", read_denoiser(published, heads=4))
     convert_encoders(root / "models/encoders", published, published_imagebind()[0], "make_an_audio")
     b = {"fusion": "mean", "embedding_dim": 24, "width": 16, "blocks": 1, "heads": 2}
     a = {"fusion": "mean", "embedding_dim": 24, "context_dim": 32, "context_tokens": 1, "length": 77}

@@ -56,7 +56,7 @@ def refused(reader, weights):
     ("reader", "name", "shape", "words"),
     [
         ("unet", "input_blocks.0.0.weight", (3,), "input_blocks.0.0.weight is of shape [3]"),
-        ("unet", "input_blocks.1.0.emb_layers.1.weight", (), "emb_layers.1.weight is of shape []"),
+        ("unet", "input_blocks.1.0.emb_layers.1.weight", (), "time_emb_proj.weight [] instead of"),
         ("unet", "input_blocks.1.0.out_layers.3.weight", (0,), "out_layers.3.weight is of shape [0]"),
         ("unet", "input_blocks.1.0.out_layers.3.weight", (48, 48, 3, 3), "blocks of 48 channels"),
         ("vae", "decoder.conv_in.weight", (3,), "decoder.conv_in.weight is of shape [3]"),
@@ -107,6 +107,6 @@ def test_heads_that_do_not_divide_the_width_name_the_key():
 
 @pytest.mark.parametrize("scale", [torch.zeros(()), torch.tensor(-1.0), torch.ones(3), torch.ones(0)])
 def test_a_scale_that_is_no_scale_is_one_line(tmp_path, scale):
-    torch.save({"state_dict": {**make_an_audio_state(), "scale_factor": scale}}, tmp_path / "x.ckpt")
+    torch.save({"state_dict": {**make_an_audio_state(), "scale_factor": scale}}, tmp_path / "maa1_full.ckpt")
     with pytest.raises(ValueError, match="not one number above 0"):
-        read_make_an_audio(tmp_path / "x.ckpt")
+        read_make_an_audio(tmp_path)

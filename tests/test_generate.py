@@ -19,7 +19,7 @@ from stages.formats.files import read_json, write_json
 from stages.inference.generator import QUIET, Generator, decibels
 from stages.inference.run import FAST, Run
 from stages.plumbing.device import device
-from stages.synthesis.generation import latent_width
+from stages.synthesis.samplers import latent_width
 
 
 def set_params(**sections):

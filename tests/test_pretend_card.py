@@ -10,16 +10,15 @@ import pytest
 import torch
 
 from stages.embedding.embeddings import Embeddings
-from stages.experiments import denoising, training_a, training_b
+from stages.experiments import training, training_a, training_b
 from stages.params.schema import load_params
 from stages.synthesis.bigvgan import BigVGAN
-from stages.synthesis.codec import Codec
-from stages.synthesis.generation import sample_latents
+from stages.synthesis.codec import Codec, build_vae
+from stages.synthesis.samplers import sample_latents
 from stages.synthesis.unet import build_denoiser
-from stages.synthesis.vae import build_vae
 from stages.towers import imagebind as ib
 from stages.towers.clap import Clap
-from stages.training import loop
+from stages.training import loop, optimizers
 from tests.pretend_card import CARD, OnCard, pretend_card
 from tests.scratch_clone import ROOT
 
@@ -30,10 +29,10 @@ TOKENS, WIDTH, PAIRS = PARAMS.encoders.clap.tokens, PARAMS.encoders.clap.embeddi
 @pytest.fixture(autouse=True)
 def card(monkeypatch) -> Iterator[None]:
     """Networks and batches go to the pretended card; what needs a real one, or a file, is left out of the loop."""
-    for module in (denoising, training_a, training_b):
+    for module in (training, training_a, training_b):
         monkeypatch.setattr(module, "device", lambda: CARD)
     monkeypatch.setattr(
-        loop, "build_optimizer", lambda _, parameters, rate, decay: torch.optim.SGD(parameters, rate, foreach=False)
+        optimizers, "build_optimizer", lambda _, parameters, rate: torch.optim.SGD(parameters, rate, foreach=False)
     )
     monkeypatch.setattr(loop, "save_checkpoint", lambda *_: None)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())

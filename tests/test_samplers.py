@@ -6,9 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stages.synthesis.generation import sample_latents
-from stages.synthesis.samplers import ddim, dpm_solver, guided, initial_noise
-from stages.synthesis.schedule import MAKE_AN_AUDIO, NoiseSchedule
+from stages.synthesis.samplers import ddim, dpm_solver, guided, sample_latents
+from stages.synthesis.schedule import MAKE_AN_AUDIO, NoiseSchedule, initial_noise
 from tests.test_unet import make_an_audio_unet
 
 GOLDEN = Path(__file__).parent / "golden"

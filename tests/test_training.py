@@ -18,7 +18,8 @@ from torch import nn
 
 from stages.training.checkpoint import load_checkpoint
 from stages.training.determinism import batch_indices, derive_seed
-from stages.training.loop import PLAIN_REGIME, build_optimizer, learning_rate_factor, train
+from stages.training.loop import PLAIN_REGIME, learning_rate_factor, train
+from stages.training.optimizers import build_optimizer
 
 
 def fresh_network(width: int = 16) -> nn.Sequential:
@@ -276,8 +277,8 @@ class HidingOptimizer(torch.optim.SGD):
 def test_moments_that_an_optimizer_hides_are_kept_too(tmp_path, monkeypatch):
     monkeypatch.setenv("BIND_AN_AUDIO_CHECKPOINT_SECONDS", "0")
     monkeypatch.setattr(
-        "stages.training.loop.build_optimizer",
-        lambda _name, parameters, rate, _decay: HidingOptimizer(parameters, lr=rate),
+        "stages.training.optimizers.build_optimizer",
+        lambda _name, parameters, rate: HidingOptimizer(parameters, lr=rate),
     )
     whole = run(tmp_path / "whole", updates=20)
     with pytest.raises(KilledError):
@@ -288,13 +289,13 @@ def test_moments_that_an_optimizer_hides_are_kept_too(tmp_path, monkeypatch):
 def test_an_optimizer_that_is_not_there_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(ValueError, match=r'adamw_8bit needs bitsandbytes; `pip install -e "\.\[gpu\]"`, or take adamw'):
-        build_optimizer("adamw_8bit", list(fresh_network().parameters()), 0.1, 0.01)
+        build_optimizer("adamw_8bit", list(fresh_network().parameters()), 0.1)
 
 
 def test_an_optimizer_on_another_device_is_one_line():
     pytest.importorskip("bitsandbytes", reason='`pip install -e ".[gpu]"` runs it')
     with pytest.raises(ValueError, match="adamw_8bit does not run on meta; set BIND_AN_AUDIO_DEVICE to cuda or cpu"):
-        build_optimizer("adamw_8bit", list(nn.Linear(2, 2, device="meta").parameters()), 0.1, 0.01)
+        build_optimizer("adamw_8bit", list(nn.Linear(2, 2, device="meta").parameters()), 0.1)
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan", "inf", "20s"])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stages.experiments.fusion import CONFIG, WEIGHTS, Fusion
-from stages.experiments.token_flow import TokenFlow
+from stages.experiments.token_flow import TokenFlow, transformer
 from stages.formats.files import read_json
 
 EXPERIMENT_B = Path("models/experiment_b")
@@ -36,10 +36,7 @@ class TokenGenerator(nn.Module):
         self.register_buffer("mean_tokens", mean_tokens.clone())
         self.queries = nn.Parameter(0.02 * torch.randn(length, width))
         self.enter = nn.Linear(embedding_dim, width)
-        layer = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.blocks = nn.TransformerEncoder(layer, blocks, enable_nested_tensor=False)
+        self.blocks = transformer(width, blocks, heads)
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, context_dim)
         self.linear_path = nn.Linear(embedding_dim, length * context_dim, bias=False) if linear_path else None

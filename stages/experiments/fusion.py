@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +84,6 @@ class Fusion(nn.Module):
         attended, _ = self.attention(query, both + self.places[1:], both, key_padding_mask=~there, need_weights=False)
         fused: Tensor = attended[:, 0]
         return fused
-
-
-@dataclass(frozen=True)
-class TrainedExperiment:
-    """What a training leaves: the sizes that build its network, the best weights, one row an epoch, and metrics."""
-
-    config: dict[str, Any]
-    best: dict[str, Tensor]
-    curve: list[dict[str, Any]]
-    metrics: dict[str, Any]
 
 
 def save_experiment(folder: Path, config: dict[str, Any], best: dict[str, Tensor]) -> None:

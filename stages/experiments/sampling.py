@@ -15,26 +15,28 @@ import torch
 from torch import Tensor
 
 from stages.corpus.clips import Row, accepted_pairs, spread
-from stages.embedding.embeddings import Embeddings
+from stages.embedding.embeddings import Embeddings, load_embeddings
 from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import replacing_folder, write_jsonl
 from stages.params.experiments import Sample
+from stages.params.schema import load_params
 from stages.plumbing.cluster import in_batches
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
 from stages.synthesis.codec import Codec, load_codec
-from stages.synthesis.generation import sample_latents
+from stages.synthesis.samplers import sample_latents
 from stages.synthesis.unet import Denoiser
+from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import be_deterministic, derive_seed
 
 SAMPLES = Path("data/samples")
 BATCH = 32
-SeededContexts = Callable[[list[int], list[int]], Tensor]
+SeededContexts = Callable[[Embeddings, list[int]], Tensor]
 
 
 @dataclass(frozen=True)
-class System:
-    """What is sampled under one name: contexts `[B, T, C]` of rows by their indices and seeds, `takes` clips a row.
+class SampleSet:
+    """The clips of one name: contexts `[B, T, C]` of rows on the device and their seeds, `takes` clips a row.
 
     Without contexts the real clips' own latents are decoded, which no generator can surpass.
     """
@@ -45,19 +47,23 @@ class System:
     takes: int
 
 
-def at_both_scales(name: str, contexts: SeededContexts, params: Sample) -> list[System]:
-    """A system at its guidance scale and, as `<name>_guidance_1`, without guidance."""
+def at_both_scales(name: str, contexts: SeededContexts, params: Sample) -> list[SampleSet]:
+    """The clips at the guidance scale and, as `<name>_guidance_1`, those without guidance."""
     return [
-        System(name, contexts, params.guidance_scale, params.clips_per_caption),
-        System(f"{name}_guidance_1", contexts, 1.0, params.clips_per_caption_unguided),
+        SampleSet(name, contexts, params.guidance_scale, params.clips_per_caption),
+        SampleSet(f"{name}_guidance_1", contexts, 1.0, params.clips_per_caption_unguided),
     ]
 
 
+def sample_experiment(name: str, contexts: SeededContexts, denoiser: Denoiser) -> None:
+    """The stage `sample_<name>`."""
+    params, data = load_params().sample, load_embeddings("test")
+    write_samples(name, at_both_scales(f"experiment_{name}", contexts, params), denoiser, data, params)
+
+
 @torch.no_grad()
-def write_samples(
-    group: str, systems: Sequence[System], denoiser: Denoiser, data: Embeddings, params: Sample
-) -> dict[str, float]:
-    """Write `data/samples/<group>/<system>/` (FLAC + metadata.jsonl); return each system's numbers, for MLflow alone.
+def write_samples(group: str, sets: Sequence[SampleSet], denoiser: Denoiser, data: Embeddings, params: Sample) -> None:
+    """Write `data/samples/<group>/<set>/` (FLAC + metadata.jsonl), and each set's numbers to MLflow alone.
 
     These are its clips and its `real_time_factor`: seconds that making a second of audio took, from contexts to
     waveforms. `denoiser` is moved to the device.
@@ -70,42 +76,42 @@ def write_samples(
     chosen = spread(range(len(rows)), params.captions or len(rows))
     numbers: dict[str, float] = {}
     with replacing_folder(SAMPLES / group) as folder:
-        for system in systems:
-            wanted = [(index, take) for index in chosen for take in range(system.takes)]
+        for one in sets:
+            wanted = [(index, take) for index in chosen for take in range(one.takes)]
             written: list[Row] = []
             spent = made = 0.0
-            for batch in progress(in_batches(wanted, BATCH), system.name, -(-len(wanted) // BATCH)):
+            for batch in progress(in_batches(wanted, BATCH), one.name, -(-len(wanted) // BATCH)):
                 began = time.perf_counter()
-                waveforms = make_clips(system, batch, denoiser, codec, data, params)
+                waveforms = make_clips(one, batch, denoiser, codec, data, params)
                 spent, made = spent + time.perf_counter() - began, made + waveforms.numel() / SAMPLE_RATE
-                written += write_clips(folder / system.name, rows, batch, waveforms, system.guidance_scale)
-            write_jsonl(folder / system.name / "metadata.jsonl", written)
-            numbers |= {f"{system.name}_clips": len(written), f"{system.name}_real_time_factor": spent / made}
-    return numbers
+                written += write_clips(folder / one.name, rows, batch, waveforms, one.guidance_scale)
+            write_jsonl(folder / one.name / "metadata.jsonl", written)
+            numbers |= {f"{one.name}_clips": len(written), f"{one.name}_real_time_factor": spent / made}
+    log_stage(f"sample_{group}", numbers)
 
 
 def make_clips(
-    system: System,
+    sampled: SampleSet,
     takes: Sequence[tuple[int, int]],
     denoiser: Denoiser,
     codec: Codec,
     data: Embeddings,
     params: Sample,
 ) -> Tensor:
-    """Waveforms `[B, samples]` of a system; a take is an index of `data` and a number."""
-    indices = [index for index, _ in takes]
-    latents = data.latents[indices]
-    if system.contexts is not None:
+    """Waveforms `[B, samples]` of a set; a take is an index of `data` and a number."""
+    rows = data.rows(torch.tensor([index for index, _ in takes])).to(device())
+    latents = rows.latents
+    if sampled.contexts is not None:
         seeds = [derive_seed(params.seed, data.ids[index], take) for index, take in takes]
         latents = sample_latents(
             denoiser,
-            system.contexts(indices, seeds),
-            data.empty_tokens,
+            sampled.contexts(rows, seeds),
+            rows.empty_tokens,
             seeds=seeds,
             latent_shape=tuple(latents.shape[1:]),
             sampler=params.sampler,
             steps=params.steps,
-            guidance_scale=system.guidance_scale,
+            guidance_scale=sampled.guidance_scale,
             guidance_from_timestep=params.guidance_from_timestep,
         )
     return codec.decode(latents)

@@ -14,11 +14,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from stages.synthesis.samplers import initial_noise
+from stages.synthesis.schedule import initial_noise
 from stages.training.determinism import derive_seed
 
 WAVES = 8
 SMALLEST = 0.1  # of a deviation, as a share of their mean: else what hardly varies would rule the loss
+
+
+def transformer(width: int, blocks: int, heads: int) -> nn.TransformerEncoder:
+    """A transformer `[B, T, width]` to the same shape, its norms first, without dropout."""
+    layer = nn.TransformerEncoderLayer(
+        width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+    return nn.TransformerEncoder(layer, blocks, enable_nested_tensor=False)
 
 
 class TokenFlow(nn.Module):
@@ -41,10 +49,7 @@ class TokenFlow(nn.Module):
         self.places = nn.Parameter(0.02 * torch.randn(length, width))
         self.enter = nn.Linear(2 * context_dim, width)
         self.time = nn.Linear(WAVES, width)
-        layer = nn.TransformerEncoderLayer(
-            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.blocks = nn.TransformerEncoder(layer, blocks, enable_nested_tensor=False)
+        self.blocks = transformer(width, blocks, heads)
         self.norm = nn.LayerNorm(width)
         self.leave = nn.Linear(width, context_dim)
         self.gains = nn.Linear(WAVES, length * context_dim)  # `width` may be too narrow for all numbers of x_t

@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from stages.embedding.embeddings import Embeddings
 from stages.evaluation.mismatch import mismatch_around
-from stages.experiments.denoising import DIFFUSION_LOSS, Recipe, joined_curve, spent, train_by_denoising
 from stages.experiments.experiment_a import ExperimentA
-from stages.experiments.fusion import TrainedExperiment
+from stages.experiments.training import (
+    DIFFUSION_LOSS,
+    Recipe,
+    TrainedExperiment,
+    joined_curve,
+    spent,
+    train_by_denoising,
+)
 from stages.params.experiments import TrainA
 from stages.plumbing.device import device
 from stages.synthesis.unet import Denoiser
@@ -36,15 +41,15 @@ def train_experiment_a(
         "context_tokens": params.context_tokens,
         "length": data.clap_tokens.shape[1],
     }
+    if params.memory.gradient_checkpointing:
+        denoiser.unet.enable_gradient_checkpointing()
     network = ExperimentA(config, denoiser).to(device())
     network.fusion.modality_dropout = params.modality_dropout
     references = reference_losses(denoiser, valid)
     runs = [train_stage(number, network, data, valid, params, work) for number in (1, 2)]
     curve = joined_curve(runs)
     best = min(curve, key=lambda row: row[DIFFUSION_LOSS])
-    best_run = min(
-        (trained for trained, _ in runs if trained.curve), key=lambda t: min(r[DIFFUSION_LOSS] for r in t.curve)
-    )
+    weights = runs[best["stage"] - 1][0].best
     metrics = {
         "best_epoch": best["epoch"],
         "best_stage": best["stage"],
@@ -56,12 +61,12 @@ def train_experiment_a(
         **convergence(curve, DIFFUSION_LOSS),
         "train_valid_gap": round(curve[-1][DIFFUSION_LOSS] / last_training_diffusion_loss(network, data, valid) - 1, 4),
     }
-    network.load_state_dict(best_run.best)
+    network.load_state_dict(weights)
     network.eval()
     with torch.no_grad():
         fused, context = network.fusion(valid.text, valid.image), network.context(valid.text, valid.image)
         metrics |= mismatch_around(fused, context, valid.clap_tokens)
-    return TrainedExperiment(config, best_run.best, curve, metrics)
+    return TrainedExperiment(config, weights, curve, metrics)
 
 
 @torch.no_grad()
@@ -88,22 +93,18 @@ def train_stage(
     """Train stage 1, which leaves the U-Net frozen, or 2. Returns the teraflops an update, too."""
     network.denoiser.requires_grad_(number == 2)
     recipe = stage_recipe(number, f"train_a_stage_{number}", params, len(data.ids))
-
-    def contexts(rows: Embeddings) -> Tensor:
-        return network.context(rows.text, rows.image)
-
-    return train_by_denoising(network, network.denoiser, contexts, data, valid, recipe, work)
+    return train_by_denoising(
+        network, network.denoiser, lambda rows: network.context(rows.text, rows.image), data, valid, recipe, work
+    )
 
 
 def stage_recipe(number: int, name: str, params: TrainA, pairs: int) -> Recipe:
     """How stage 1, which drops no context, or 2 is trained on so many pairs."""
     stage, caption_dropout = (params.stage_1, 0.0) if number == 1 else (params.stage_2, params.caption_dropout)
-    per_epoch = updates_per_epoch(pairs, params.batch_size, params.regime)
     return Recipe(
         name=name,
         seed=params.seed,
-        updates=stage.epochs * per_epoch,
-        epoch_updates=per_epoch,
+        updates=stage.epochs * updates_per_epoch(pairs, params.batch_size, params.regime),
         batch_size=params.batch_size,
         learning_rate=stage.learning_rate,
         loss_weighting=params.loss_weighting,

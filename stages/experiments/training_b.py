@@ -18,19 +18,25 @@ from stages.experiments.alignment import (
     contrastive_loss,
     token_importance,
 )
-from stages.experiments.denoising import DIFFUSION_LOSS, Recipe, joined_curve, spent, train_by_denoising
 from stages.experiments.experiment_b import ExperimentB
-from stages.experiments.fusion import TrainedExperiment
+from stages.experiments.training import (
+    DIFFUSION_LOSS,
+    Recipe,
+    TrainedExperiment,
+    joined_curve,
+    spent,
+    teraflops_per_update,
+    train_by_denoising,
+)
 from stages.params.experiments import TrainB
 from stages.plumbing.device import device
-from stages.synthesis.samplers import initial_noise
+from stages.synthesis.schedule import initial_noise
 from stages.synthesis.unet import Denoiser
-from stages.training.compute import teraflops_per_update
 from stages.training.convergence import convergence
 from stages.training.determinism import batch_indices
 from stages.training.diffusion import fixed_diffusion_loss
-from stages.training.loop import Row, Trained, train
-from stages.training.parallel import batches_per_update, updates_per_epoch
+from stages.training.loop import CurveRow, Trained, train
+from stages.training.parallel import updates_per_epoch
 
 CRITERION = "validation_loss"
 FLOW_LOSS = "validation_flow_loss"
@@ -66,14 +72,14 @@ def train_experiment_b(
         network.fusion.centre_on(data.text.to(device()), data.image.to(device()))
     if network.flow is not None:
         network.flow.scale_by(data.clap_tokens)
-    aligned, teraflops = align(params, network, data, valid, denoiser if diffusion_curve else None, work)
-    curve = joined_curve([(aligned, teraflops)])
+    runs = [align(params, network, data, valid, denoiser if diffusion_curve else None, work)]
+    aligned, state = runs[0][0], runs[0][0].best
     best, last = aligned.curve[aligned.best_epoch - 1], aligned.curve[-1]
     metrics = {
         "best_epoch": best["epoch"],
         "best_validation_loss": round(best[CRITERION], 4),
         "last_validation_loss": round(last[CRITERION], 4),
-        **spent(curve),
+        **spent(joined_curve(runs)),
         **convergence(aligned.curve, CRITERION),
         "train_valid_gap": round(last[CRITERION] / last_training_loss(params, network, data, valid) - 1, 4),
     }
@@ -81,12 +87,11 @@ def train_experiment_b(
         metrics["best_validation_diffusion_loss"] = round(best[DIFFUSION_LOSS], 4)
         metrics["last_validation_diffusion_loss"] = round(last[DIFFUSION_LOSS], 4)
         metrics |= baseline_metrics(params, data, valid, denoiser)
-    network.load_state_dict(aligned.best)
-    state = aligned.best
+    network.load_state_dict(state)
     if params.finish.updates:
-        finished, more = finish(params, network, denoiser, data, valid, work)
-        curve = joined_curve([(aligned, teraflops), (finished, more)])
-        metrics |= spent(curve)
+        runs.append(finish(params, network, denoiser, data, valid, work))
+        finished = runs[-1][0]
+        metrics |= spent(joined_curve(runs))
         network.load_state_dict(state := finished.best)
         metrics["finished_validation_diffusion_loss"] = round(min(row[DIFFUSION_LOSS] for row in finished.curve), 4)
     elif not diffusion_curve:
@@ -94,7 +99,7 @@ def train_experiment_b(
             context = network.eval().context(valid.text, valid.image, range(len(valid.ids)))
             metrics["best_validation_diffusion_loss"] = round(fixed_diffusion_loss(denoiser, valid.latents, context), 4)
     metrics |= best_report(network.eval(), valid)
-    return TrainedExperiment(config, state, curve, metrics)
+    return TrainedExperiment(config, state, joined_curve(runs), metrics)
 
 
 def align(
@@ -103,14 +108,11 @@ def align(
     """Learn CLAP's tokens; returns the teraflops an update, too. `denoiser` measures each epoch, where there is one."""
     per_epoch = updates_per_epoch(len(data.ids), params.batch_size, params.regime)
     mean_tokens = network.generator.mean_tokens
-    published = {params.position_weights.first, params.position_weights.words, params.position_weights.padding} == {1.0}
 
     def loss(number: int) -> Tensor:
         batch = data.rows(batch_indices(number, len(data.ids), params.batch_size, params.seed, "train_b")).to(device())
         predicted, target = network.predict(batch.text, batch.image), batch.clap_tokens
-        importance = (
-            None if published else token_importance(batch.clap_lengths, target.shape[1], params.position_weights)
-        )
+        importance = token_importance(batch.clap_lengths, target.shape[1], params.position_weights)
         value = alignment_loss(predicted, target, params.loss_weights, importance)
         if params.loss_weights.contrastive:
             contrast = contrastive_loss(predicted[:, 0], target[:, 0], mean_tokens[0])
@@ -122,11 +124,11 @@ def align(
             value = value + network.flow.loss(predicted.detach(), target, times, noise)
         return value
 
-    def validate(averaged: nn.Module) -> Row:
+    def validate(averaged: nn.Module) -> CurveRow:
         assert averaged is network
         return alignment_columns(params, network, valid, denoiser)
 
-    teraflops = teraflops_per_update(network, loss) * batches_per_update(params.regime)
+    teraflops = teraflops_per_update(network, loss, params.regime)
     trained = train(
         network,
         loss,
@@ -143,11 +145,11 @@ def align(
     return trained, teraflops
 
 
-def alignment_columns(params: TrainB, network: ExperimentB, valid: Embeddings, denoiser: Denoiser | None) -> Row:
+def alignment_columns(params: TrainB, network: ExperimentB, valid: Embeddings, denoiser: Denoiser | None) -> CurveRow:
     """What an epoch's row says of the validation split."""
     predicted, seeds = network.predict(valid.text, valid.image), range(len(valid.ids))
     report = alignment_report(predicted, valid.clap_tokens, valid.clap_lengths, network.generator.mean_tokens)
-    flow: Row = {}
+    flow: CurveRow = {}
     if network.flow is not None:
         times = (torch.arange(len(seeds)) + 0.5).to(predicted.device) / len(seeds)
         noise = initial_noise(seeds, tuple(predicted.shape[1:])).to(predicted.device)
@@ -170,20 +172,22 @@ def finish(
         name="train_b_finish",
         seed=params.seed,
         updates=params.finish.updates,
-        epoch_updates=updates_per_epoch(len(data.ids), params.batch_size, params.regime),
         batch_size=params.batch_size,
         learning_rate=params.finish.learning_rate,
         loss_weighting=params.finish.loss_weighting,
         regime=params.regime,
     )
 
-    def contexts(rows: Embeddings) -> Tensor:
-        return network.context(rows.text, rows.image)
-
-    def measure() -> Row:
-        return alignment_columns(params, network, valid, None)
-
-    return train_by_denoising(network, denoiser, contexts, data, valid, recipe, work, measure)
+    return train_by_denoising(
+        network,
+        denoiser,
+        lambda rows: network.context(rows.text, rows.image),
+        data,
+        valid,
+        recipe,
+        work,
+        measure=lambda: alignment_columns(params, network, valid, None),
+    )
 
 
 @torch.no_grad()

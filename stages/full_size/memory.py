@@ -86,7 +86,9 @@ def parameters() -> dict[str, int]:
     counts = {}
     for name in ib.MODALITIES:
         with ib.WithoutMemory():
-            counts[f"ImageBind-huge, {name}"] = count(ib.build_imagebind(params.encoders.imagebind, (name,), 10, 204))
+            counts[f"ImageBind-huge, {name}"] = count(
+                ib.build_imagebind(params.encoders.imagebind, (name,), published=True)
+            )
     shapes = read_json(SHAPES)
     b = {**FUSED, **params.train_b.model_dump(include=B_SIZES)}
     with torch.device("meta"):

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,22 +103,18 @@ def rehearse(folder: Path) -> list[StageCost]:
 
 
 def run_once(name: str, folder: Path, module: str, *words: str) -> list[StageCost]:
-    """Run `python -m module words` in the folder unless it was measured before; returns all rows so far."""
+    """Run `python -m module words` in the folder and measure it, unless that was done before; returns all rows so far.
+
+    Raises ValueError where it fails.
+    """
     rows: list[StageCost] = [tuple(row) for row in read_json(folder / MEASURED)]
     if name in [row[0] for row in rows]:
         print(f"{name}: done before", flush=True)
         return rows
-    rows.append(timed(name, folder, [sys.executable, "-m", module, *words]))
-    write_json(folder / MEASURED, rows)
-    return rows
-
-
-def timed(name: str, folder: Path, command: Sequence[str]) -> StageCost:
-    """Run one command in the folder and measure it. Raises ValueError where it fails."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "BIND_AN_AUDIO_TRACKING": "off"}
     environment |= {"BIND_AN_AUDIO_CACHE": str(folder.absolute() / ".cache"), "HF_HUB_OFFLINE": "1"}
     started = time.monotonic()
-    process = subprocess.Popen(command, cwd=folder, env=environment)  # noqa: S603 - our own modules
+    process = subprocess.Popen([sys.executable, "-m", module, *words], cwd=folder, env=environment)  # noqa: S603 - our own modules
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -129,7 +124,9 @@ def timed(name: str, folder: Path, command: Sequence[str]) -> StageCost:
         )
     row = (name, time.monotonic() - started, usage.ru_maxrss * 1024 / 1e9)
     print(f"{row[0]}: {row[1]:.0f} s, {row[2]:.1f} GB at most", flush=True)
-    return row
+    rows.append(row)
+    write_json(folder / MEASURED, rows)
+    return rows
 
 
 def table(rows: list[StageCost]) -> str:

@@ -40,13 +40,8 @@ BIGVGAN = GeneratorOptions(
     upsample_initial_channel=1536,
     upsample_rates=[4, 4, 2, 2, 2, 2],
     upsample_kernel_sizes=[8, 8, 4, 4, 4, 4],
-    resblock="1",
     resblock_kernel_sizes=[3, 7, 11],
     resblock_dilation_sizes=[[1, 3, 5]] * 3,
-    activation="snakebeta",
-    snake_logscale=True,
-    use_bias_at_final=True,
-    use_tanh_at_final=True,
 )
 
 
@@ -109,8 +104,7 @@ def write_imagebind(path: Path) -> None:
     assert encoders.source == "pretrained"
     with ib.WithoutMemory():
         towers = dict(ib.build_imagebind(encoders.imagebind, ("text", "vision")).state_dict())
-        published = (ib.PUBLISHED_AUDIO_STRIDE, ib.PUBLISHED_AUDIO_FRAMES)
-        towers |= ib.build_imagebind(encoders.imagebind, ("audio",), *published).state_dict()
+        towers |= ib.build_imagebind(encoders.imagebind, ("audio",), published=True).state_dict()
     drawn = {name: random_weight(name, list(value.shape)) for name, value in towers.items() if value.is_meta}
     torch.save({name: drawn.get(name, value) for name, value in towers.items()}, path)
 

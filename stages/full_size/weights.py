@@ -81,7 +81,11 @@ def main(arguments: argparse.Namespace) -> None:
     if not arguments.list:
         for number, file in enumerate(files):
             if states[number] != "here" and file.page is None:
-                states[number] = fetched(file)
+                try:
+                    download(file)
+                    states[number] = "here"
+                except ValueError as error:  # the others still get their turn
+                    print(f"{file.path}: {error}")
     left = [file for file, state in zip(files, states, strict=True) if state != "here"]
     for file in left:
         print(f"\nPut by hand: {file.path}\n  from {file.source}\n  ({file.what}, {size(file)}, {file.licence})")
@@ -91,16 +95,6 @@ def main(arguments: argparse.Namespace) -> None:
         )
     folders = " ".join(sorted({str(file.folder) for file in files}))
     print(f"\nAll {len(files)} files are here. Let DVC track them: dvc add {folders}")
-
-
-def fetched(file: Published) -> str:
-    """Fetch one file; what went wrong is printed, so that the others still get their turn."""
-    try:
-        download(file)
-    except ValueError as error:
-        print(f"{file.path}: {error}")
-        return "missing"
-    return "here"
 
 
 def table(files: list[Published], states: list[str]) -> str:
@@ -156,17 +150,15 @@ def sha256(path: Path) -> str:
 
 
 def download(file: Published) -> None:
-    """Fetch the file to its path.
+    """Fetch a file that comes from a repository or a url to its path.
 
     Raises ValueError, in one line, without a network, for an answer that is no success, and for a wrong checksum.
     """
     file.path.parent.mkdir(parents=True, exist_ok=True)
-    if file.repository is not None:
+    if file.url is None:
         _from_hub(file)
-    elif file.url is not None:
-        _from_url(file, file.url)
     else:
-        raise ValueError(f"{file.path}: comes by hand only, from {file.page}")
+        _from_url(file, file.url)
 
 
 def _from_hub(file: Published) -> None:

@@ -20,7 +20,7 @@ from stages.inference.provenance import Record, code_version, of_two_runs
 from stages.inference.run import SETTINGS, Request, Run, check_seed
 from stages.language.text import process_text
 from stages.plumbing.device import device
-from stages.synthesis.generation import latent_width, sample_latents
+from stages.synthesis.samplers import latent_width, sample_latents
 from stages.tracking.dependencies import content_md5
 from stages.training.determinism import derive_seed
 

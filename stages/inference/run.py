@@ -13,7 +13,7 @@ from stages.formats.files import read_json
 from stages.language.text import content_lemmas, words
 from stages.params.experiments import Sample
 from stages.params.schema import load_params
-from stages.synthesis.generation import latent_width
+from stages.synthesis.samplers import latent_width
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,13 +17,14 @@ from stages.plumbing.device import device
 from stages.towers.clap import Tokenizer
 from stages.towers.laion_clap import (
     CHECKPOINT_FOLDER,
+    CHECKPOINTS,
     EMBEDDING_DIM,
     LaionClap,
-    find_laion_clap,
-    laion_clap,
     read_laion_clap,
+    read_laion_weights,
 )
 from stages.towers.roberta import TOKENIZER_FOLDER, RobertaTokenizer, copy_roberta_tokenizer
+from stages.weights.reading import only_one
 
 BATCH = 16
 CLAP, DIRECTIONS = "clap.safetensors", "directions.safetensors"
@@ -85,8 +86,8 @@ def convert_scorer(folder: Path, weights: str | Path, waveforms: Iterable[Tensor
     `waveforms` are the real training clips in pieces `[B, samples]`. Raises ValueError for files that are missing or
     broken.
     """
-    path = find_laion_clap(Path(weights) / CHECKPOINT_FOLDER)
-    clap = read_laion_clap(path)
+    path = only_one(Path(weights) / CHECKPOINT_FOLDER, CHECKPOINTS)
+    clap = read_laion_clap(read_laion_weights(path), path)
     words = clap.model.text_branch.config.vocab_size
     copy_roberta_tokenizer(Path(weights) / TOKENIZER_FOLDER, folder, words)
     save_file({name: value.contiguous() for name, value in clap.model.state_dict().items()}, folder / CLAP)
@@ -111,7 +112,7 @@ def load_scorer(folder: Path = JUDGES) -> ClapScorer:
     """The scorer that `stages/judges.py` left, frozen."""
     config = read_json(folder / "config.json")
     if "clap_embedding_dim" not in config:
-        clap = laion_clap(load_file(folder / CLAP), folder / CLAP).to(device())
+        clap = read_laion_clap(load_file(folder / CLAP), folder / CLAP).to(device())
         return LaionScorer(clap, RobertaTokenizer(folder), load_file(folder / DIRECTIONS)["directions"])
     tokenizer = Tokenizer(folder / "vocab.txt")
     trained = build_scorer_clap(config["clap_embedding_dim"], tokenizer.vocabulary)

@@ -164,19 +164,22 @@ class Vocoder(Section):
 
 
 class GeneratorOptions(Section):
-    """What a BigVGAN generator is built of, by the names of its published options (`args.yml`, `config.json`)."""
+    """What a BigVGAN generator is built of, by the names of its published options (`args.yml`, `config.json`).
+
+    Those with one value are as the vocoder of Make-An-Audio has them, which files may leave out.
+    """
 
     num_mels: Count
     upsample_initial_channel: Count
     upsample_rates: list[Count]
     upsample_kernel_sizes: list[Count]
-    resblock: Literal["1", "2"]
+    resblock: Literal["1"] = "1"
     resblock_kernel_sizes: list[Count]
     resblock_dilation_sizes: list[list[Count]]
-    activation: Literal["snake", "snakebeta"]
-    snake_logscale: bool
-    use_bias_at_final: bool
-    use_tanh_at_final: bool
+    activation: Literal["snakebeta"] = "snakebeta"
+    snake_logscale: Literal[True] = True
+    use_bias_at_final: Literal[True] = True
+    use_tanh_at_final: Literal[True] = True
 
     def _check(self) -> None:
         if len(self.upsample_rates) != len(self.upsample_kernel_sizes):

@@ -9,9 +9,9 @@ from typing import Any
 from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE
 from stages.params.models import GeneratorOptions
 from stages.published.diffusers_names import read_vae
-from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
+from stages.published.make_an_audio import read_make_an_audio
 from stages.synthesis.bigvgan import BigVGAN, read_generator
-from stages.synthesis.codec import write_codec
+from stages.synthesis.codec import save_codec
 from stages.synthesis.mel import MEL_BANDS
 from stages.weights.reading import read_weights
 
@@ -23,12 +23,12 @@ def convert_codec(folder: Path, weights: str | Path, samples: int) -> None:
 
     Raises ValueError for files that are missing, broken or of other sizes, and for a vocoder of other mels.
     """
-    checkpoint = read_make_an_audio(find_checkpoint(weights))
+    checkpoint = read_make_an_audio(weights)
     vae = read_vae(checkpoint.vae, checkpoint.path)
     generator, options = read_vocoder(Path(weights))
     frame = 2 ** (len(vae.config.block_out_channels) - 1)
     shape = [vae.config.latent_channels, MEL_BANDS // frame, samples // (HOP_LENGTH * frame)]
-    write_codec(folder, vae, generator.state_dict(), options, checkpoint.scale_factor, shape)
+    save_codec(folder, vae, generator.state_dict(), options, checkpoint.scale_factor, shape)
 
 
 def read_vocoder(folder: Path) -> tuple[BigVGAN, GeneratorOptions]:
@@ -51,10 +51,7 @@ def read_vocoder(folder: Path) -> tuple[BigVGAN, GeneratorOptions]:
 
 
 def read_options(path: Path) -> tuple[GeneratorOptions, dict[str, Any]]:
-    """BigVGAN's options from its `args.yml` (or NVIDIA's `config.json`), and what else stands there.
-
-    Options that older files do not have mean a bias and tanh at the end. Raises ValueError that names what is amiss.
-    """
+    """BigVGAN's options from its `args.yml`, and what else stands there. Raises ValueError that names what is amiss."""
     import yaml
     from pydantic import ValidationError
 
@@ -66,8 +63,7 @@ def read_options(path: Path) -> tuple[GeneratorOptions, dict[str, Any]]:
         raise ValueError(f"{path}: not valid YAML; get the file again") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path}: holds no options; get the file again")
-    known = {"use_bias_at_final": True, "use_tanh_at_final": True}
-    known |= {name: found[name] for name in GeneratorOptions.model_fields if name in found}
+    known = {name: found[name] for name in GeneratorOptions.model_fields if name in found}
     try:
         options = GeneratorOptions.model_validate(known | {"resblock": str(known.get("resblock", "1"))})
     except ValidationError as error:

@@ -31,20 +31,19 @@ IN_VAE_ATTENTION = {"norm.": "group_norm.", "q.": "to_q.", "k.": "to_k.", "v.": 
 NORM_GROUPS = 32
 
 
-def read_unet(weights: Mapping[str, Tensor], heads: int | Sequence[int], origin: str | Path) -> Any:
+def read_unet(weights: Mapping[str, Tensor], heads: int, origin: str | Path) -> Any:
     """Make-An-Audio's U-Net as diffusers' UNet2DConditionModel, of the weights' sizes, for evaluation.
 
-    Weights do not tell the attention `heads`, of every level or one number a level. Raises ValueError, naming `origin`,
-    for weights that are missing, unknown or of another shape, or no U-Net of this kind.
+    Weights do not tell the attention's `heads`. Raises ValueError, naming `origin`, for weights that are missing,
+    unknown or of another shape, or no U-Net of this kind.
     """
     from diffusers import UNet2DConditionModel
 
     config = unet_config(weights, heads, origin)
-    widths = config["block_out_channels"]
-    for width, count in zip(widths, [heads] * len(widths) if isinstance(heads, int) else heads, strict=True):
-        if width % count:
+    for width in config["block_out_channels"]:
+        if width % heads:
             raise ValueError(
-                f"{origin}: blocks of {width} channels, which {count} attention heads do not divide; set "
+                f"{origin}: blocks of {width} channels, which {heads} attention heads do not divide; set "
                 "backbone.attention_heads to the checkpoint's, Make-An-Audio's are 8"
             )
     unet = UNet2DConditionModel(**config)
@@ -68,8 +67,8 @@ def unet_weights(weights: Mapping[str, Tensor], config: Mapping[str, Any], origi
     return named | {name: value for name, value in weights.items() if id(value) not in taken}
 
 
-def unet_config(weights: Mapping[str, Tensor], heads: int | Sequence[int], origin: str | Path) -> dict[str, Any]:
-    """What diffusers' U-Net has to be built with, read off names and shapes."""
+def unet_config(weights: Mapping[str, Tensor], heads: int, origin: str | Path) -> dict[str, Any]:
+    """What diffusers' U-Net has to be built with, read off names and shapes; every level attends to the context."""
     downsamplers = sorted(
         int(match[1]) for name in weights if (match := re.fullmatch(r"input_blocks\.(\d+)\.0\.op\.weight", name))
     )
@@ -80,28 +79,17 @@ def unet_config(weights: Mapping[str, Tensor], heads: int | Sequence[int], origi
     firsts = range(1, max(blocks) + 1, layers + 1)
     side = partial(_side, weights, origin, "U-Net of Make-An-Audio's kind")
     channels = [side(f"input_blocks.{first}.0.out_layers.3.weight", 4) for first in firsts]
-    embedded = side("input_blocks.1.0.emb_layers.1.weight", 2)
     _check_groups(channels, origin)
-    middle = "middle_block.1.transformer_blocks."
-    depths = [int(match[1]) for name in weights if (match := re.match(re.escape(middle) + r"(\d+)\.", name))]
-    if "middle_block.1.proj_in.weight" not in weights:
-        raise ValueError(
-            f"{origin}: no weight named middle_block.1.proj_in.weight, so no U-Net of Make-An-Audio's kind"
-        )
-    attends = [f"input_blocks.{first}.1.norm.weight" in weights for first in firsts]
     return {
         "in_channels": side("input_blocks.0.0.weight", 4, 1),
         "out_channels": side("out.2.weight", 4),
         "block_out_channels": tuple(channels),
         "layers_per_block": layers,
-        "down_block_types": tuple("CrossAttnDownBlock2D" if here else "DownBlock2D" for here in attends),
-        "up_block_types": tuple("CrossAttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)),
-        "cross_attention_dim": side(f"{middle}0.attn2.to_k.weight", 2, 1),
-        "transformer_layers_per_block": 1 + max(depths),
+        "down_block_types": ("CrossAttnDownBlock2D",) * len(channels),
+        "up_block_types": ("CrossAttnUpBlock2D",) * len(channels),
+        "cross_attention_dim": side("middle_block.1.transformer_blocks.0.attn2.to_k.weight", 2, 1),
         # diffusers' name says dimension, its Stable Diffusion U-Nets mean the number of heads.
-        "attention_head_dim": heads if isinstance(heads, int) else tuple(heads),
-        "use_linear_projection": weights["middle_block.1.proj_in.weight"].dim() == 2,
-        "resnet_time_scale_shift": "scale_shift" if embedded == 2 * channels[0] else "default",
+        "attention_head_dim": heads,
         "norm_num_groups": NORM_GROUPS,
     }
 

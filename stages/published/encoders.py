@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from stages.formats.files import write_json
 from stages.params.models import ImageBindSize
-from stages.published.make_an_audio import find_checkpoint, read_make_an_audio
+from stages.published.make_an_audio import read_make_an_audio
 from stages.towers import imagebind as ib
 from stages.towers.clap import TextTower, Tokenizer, bert_config
-from stages.towers.laion_clap import CHECKPOINT_FOLDER, find_laion_clap, read_laion_weights, read_roberta_tower
+from stages.towers.laion_clap import CHECKPOINT_FOLDER, CHECKPOINTS, read_laion_weights, read_roberta_tower
 from stages.towers.roberta import TOKENIZER_FOLDER, copy_roberta_tokenizer
 from stages.towers.store import CONDITIONING
 from stages.weights.fitting import fitted, load_exactly, shape_of, without_prefix
-from stages.weights.reading import read_weights
+from stages.weights.reading import only_one, read_weights
 
 IMAGEBIND_CHECKPOINT = "imagebind_huge.pth"
 VOCABULARY = "bert-base-uncased/vocab.txt"
@@ -50,14 +50,14 @@ def convert_encoders(folder: Path, weights: str | Path, size: ImageBindSize, cla
 def _convert_text(folder: Path, weights: Path, clap: str) -> tuple[nn.Module, dict[str, Any]]:
     """The text tower whose features steer, and what builds it again; its vocabulary is copied into `folder`."""
     if clap == "laion_clap":
-        path = find_laion_clap(weights / CHECKPOINT_FOLDER)
+        path = only_one(weights / CHECKPOINT_FOLDER, CHECKPOINTS)
         tower, config = read_roberta_tower(read_laion_weights(path), path)
         copy_roberta_tokenizer(weights / TOKENIZER_FOLDER, folder, config["vocab_size"])
         return tower, config
     vocabulary = weights / VOCABULARY
     if not vocabulary.is_file():
         raise ValueError(f"{vocabulary}: no such file; `bind-an-audio weights` says where it comes from")
-    checkpoint = read_make_an_audio(find_checkpoint(weights))
+    checkpoint = read_make_an_audio(weights)
     bert = read_text_tower(checkpoint.text, checkpoint.path)
     words, known = Tokenizer(vocabulary).vocabulary, bert.base.config.vocab_size
     if words != known:
@@ -91,6 +91,6 @@ def imagebind_weights(
     The other towers' weights are left out; anything else that is unknown, missing or of another shape is a ValueError.
     """
     with ib.WithoutMemory():
-        model = ib.build_imagebind(size, modalities, ib.PUBLISHED_AUDIO_STRIDE, ib.PUBLISHED_AUDIO_FRAMES)
+        model = ib.build_imagebind(size, modalities, published=True)
     others = tuple(f"{part}.{name}." for part in ib.PARTS for name in MODALITIES if name not in modalities)
     return fitted(model, {name: value for name, value in weights.items() if not name.startswith(others)}, origin)

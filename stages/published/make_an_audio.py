@@ -21,7 +21,7 @@ VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 TEXT = "cond_stage_model.caption_encoder."
 # Beside the weights: the noise schedule, which is computed here, and the VAE's discriminator and perceptual loss.
 SCHEDULE = ("betas", "alphas_cumprod", "log_one_minus_", "posterior_", "sqrt_", "lvlb_weights", "logvar")
-TRAINING_ONLY = ("first_stage_model.loss.",)
+TRAINING_ONLY = "first_stage_model.loss."
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,19 @@ class MakeAnAudio:
     scale_factor: float
 
 
-def find_checkpoint(folder: str | Path) -> Path:
-    """The one checkpoint of Make-An-Audio in the folder. Raises ValueError for none and for both."""
-    return only_one(folder, CHECKPOINTS)
+def read_make_an_audio(folder: str | Path) -> MakeAnAudio:
+    """Read the one checkpoint of Make-An-Audio in the folder and give every weight to its part.
 
-
-def read_make_an_audio(path: str | Path) -> MakeAnAudio:
-    """Read a checkpoint and give every weight to its part.
-
-    Raises ValueError for what `read_weights` refuses, for a weight that belongs to no part, and for a missing part.
+    Raises ValueError where there is none or both, for what `read_weights` refuses, for a weight that belongs to no
+    part, and for a missing part.
     """
-    path = Path(path)
+    path = only_one(folder, CHECKPOINTS)
     weights = read_weights(path, within=("state_dict",))
-    known = (UNET, TEXT, *(VAE + part for part in VAE_PARTS), *SCHEDULE, *TRAINING_ONLY, "scale_factor")
+    known = (UNET, TEXT, *(VAE + part for part in VAE_PARTS), *SCHEDULE, TRAINING_ONLY, "scale_factor")
     unknown = [name for name in weights if not name.startswith(known) and not name.endswith("position_ids")]
     if unknown:
         raise ValueError(f"{path}: {len(unknown)} weights of no known part ({some(unknown)}); take {CHECKPOINTS[0]}")
-    loss = tuple(name.removeprefix(VAE) for name in TRAINING_ONLY)
-    vae = {name: value for name, value in without_prefix(weights, VAE).items() if not name.startswith(loss)}
+    vae = {name: value for name, value in without_prefix(weights, VAE).items() if name.startswith(VAE_PARTS)}
     parts = {UNET: without_prefix(weights, UNET), VAE: vae, TEXT: without_prefix(weights, TEXT)}
     for prefix, part in parts.items():
         if not part:

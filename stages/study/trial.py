@@ -13,10 +13,10 @@ from torch import Tensor
 from stages.corpus.clips import accepted_clips, spread
 from stages.embedding.embeddings import Embeddings, load_embeddings
 from stages.evaluation.scoring import ClipScores, Scorers, SystemClips, known_mean, score_clips
-from stages.experiments.denoising import Contexts, train_by_denoising
 from stages.experiments.experiment_a import ExperimentA
 from stages.experiments.experiment_b import ExperimentB
-from stages.experiments.sampling import BATCH, System, make_clips
+from stages.experiments.sampling import BATCH, SampleSet, make_clips
+from stages.experiments.training import Contexts, train_by_denoising
 from stages.experiments.training_a import stage_recipe, train_experiment_a
 from stages.experiments.training_b import train_experiment_b
 from stages.params.schema import Params
@@ -91,14 +91,10 @@ def sample_arm(
     codec = load_codec().to(device())
     by_id = {row["id"]: row for row in accepted_clips("test")}
     chosen = spread(range(len(test.ids)), params.sample.captions or len(test.ids))
-
-    def of_rows(indices: list[int], _: list[int]) -> Tensor:
-        return contexts(test.rows(torch.tensor(indices)).to(device()))
-
-    system = System("arm", of_rows, params.sample.guidance_scale, 1)
+    sampled = SampleSet("arm", lambda rows, _: contexts(rows), params.sample.guidance_scale, 1)
     takes = [(index, 0) for index in chosen]
     waveforms = [
-        make_clips(system, batch, denoiser.eval(), codec, test, params.sample) for batch in in_batches(takes, BATCH)
+        make_clips(sampled, batch, denoiser.eval(), codec, test, params.sample) for batch in in_batches(takes, BATCH)
     ]
     rows = [by_id[test.ids[index]] for index in chosen]
     return score_clips(SystemClips(rows, [0] * len(rows), torch.cat(waveforms).clamp(-1, 1)), scorers)

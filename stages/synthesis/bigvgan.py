@@ -1,8 +1,8 @@
 """BigVGAN's generator: mel to waveform (Lee et al. 2023, "BigVGAN: A Universal Neural Vocoder").
 
 Written from the paper and from the key layout and options of the published checkpoints (NVIDIA/BigVGAN): periodic
-activations between a twofold up- and downsampling, residual blocks of two kinds. Weights are held without weight
-normalisation; `read_generator` folds it when it reads a published state.
+activations between a twofold up- and downsampling, residual blocks. Weights are held without weight normalisation;
+`read_generator` folds it when it reads a published state.
 """
 
 from __future__ import annotations
@@ -22,19 +22,14 @@ from stages.weights.fitting import load_exactly
 
 
 def options_of(size: Vocoder) -> GeneratorOptions:
-    """The published options that a section of params.yaml stands for: BigVGAN v1 with snakebeta and log scale."""
+    """The published options that a section of params.yaml stands for."""
     return GeneratorOptions(
         num_mels=MEL_BANDS,
         upsample_initial_channel=size.initial_channels,
         upsample_rates=size.upsample_rates,
         upsample_kernel_sizes=size.upsample_kernel_sizes,
-        resblock="1",
         resblock_kernel_sizes=size.resblock_kernel_sizes,
         resblock_dilation_sizes=[size.resblock_dilations] * len(size.resblock_kernel_sizes),
-        activation="snakebeta",
-        snake_logscale=True,
-        use_bias_at_final=True,
-        use_tanh_at_final=True,
     )
 
 
@@ -45,9 +40,6 @@ class BigVGAN(nn.Module):
         super().__init__()
         options = options_of(size) if isinstance(size, Vocoder) else size
         channels = options.upsample_initial_channel
-        block = ResidualBlock if options.resblock == "1" else PlainResidualBlock
-        snake = options.activation, options.snake_logscale
-        self.final_tanh = options.use_tanh_at_final
         self.conv_pre = nn.Conv1d(options.num_mels, channels, 7, padding=3)
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
@@ -56,9 +48,9 @@ class BigVGAN(nn.Module):
             self.ups.append(nn.Sequential(upsample))
             channels //= 2
             for width, dilations in zip(options.resblock_kernel_sizes, options.resblock_dilation_sizes, strict=True):
-                self.resblocks.append(block(channels, width, dilations, *snake))
-        self.activation_post = AntiAliasedSnake(channels, *snake)
-        self.conv_post = nn.Conv1d(channels, 1, 7, padding=3, bias=options.use_bias_at_final)
+                self.resblocks.append(ResidualBlock(channels, width, dilations))
+        self.activation_post = AntiAliasedSnake(channels)
+        self.conv_post = nn.Conv1d(channels, 1, 7, padding=3)
 
     def forward(self, mel: Tensor) -> Tensor:
         """Vocode log mels of the format that the weights were trained on."""
@@ -69,19 +61,19 @@ class BigVGAN(nn.Module):
             blocks = self.resblocks[level * blocks_per_level : (level + 1) * blocks_per_level]
             hidden = torch.stack([block(hidden) for block in blocks]).mean(0)
         waveform: Tensor = self.conv_post(self.activation_post(hidden))[:, 0]
-        return torch.tanh(waveform) if self.final_tanh else waveform.clamp(-1, 1)
+        return torch.tanh(waveform)
 
 
 class ResidualBlock(nn.Module):
     """The paper's AMP block: pairs of dilated and undilated convolutions, each after an activation. `[B, C, T]`."""
 
-    def __init__(self, channels: int, kernel: int, dilations: Sequence[int], kind: str, log_scale: bool) -> None:
+    def __init__(self, channels: int, kernel: int, dilations: Sequence[int]) -> None:
         super().__init__()
         self.convs1 = nn.ModuleList(
             nn.Conv1d(channels, channels, kernel, dilation=dilation, padding="same") for dilation in dilations
         )
         self.convs2 = nn.ModuleList(nn.Conv1d(channels, channels, kernel, padding="same") for _ in dilations)
-        self.activations = nn.ModuleList(AntiAliasedSnake(channels, kind, log_scale) for _ in range(2 * len(dilations)))
+        self.activations = nn.ModuleList(AntiAliasedSnake(channels) for _ in range(2 * len(dilations)))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Add the residual of every pair."""
@@ -91,35 +83,13 @@ class ResidualBlock(nn.Module):
         return hidden
 
 
-class PlainResidualBlock(nn.Module):
-    """The smaller block (`resblock: "2"`): dilated convolutions alone, each after an activation. `[B, C, T]`."""
-
-    def __init__(self, channels: int, kernel: int, dilations: Sequence[int], kind: str, log_scale: bool) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, dilation=dilation, padding="same") for dilation in dilations
-        )
-        self.activations = nn.ModuleList(AntiAliasedSnake(channels, kind, log_scale) for _ in dilations)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Add the residual of every convolution."""
-        for conv, activation in zip(self.convs, self.activations, strict=True):
-            hidden = hidden + conv(activation(hidden))
-        return hidden
-
-
 class Snake(nn.Module):
-    """`x + sin(a x)^2 / b`, learned per channel (paper, section 3.1): snakebeta; in plain snake b is a. `[B, C, T]`.
+    """`x + sin(a x)^2 / b`, a and b learned per channel as logarithms (paper, section 3.1): snakebeta. `[B, C, T]`."""
 
-    With `log_scale` the parameters are logarithms.
-    """
-
-    def __init__(self, channels: int, kind: str, log_scale: bool) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        start = torch.zeros(channels) if log_scale else torch.ones(channels)
-        self.alpha = nn.Parameter(start.clone())
-        self.beta = nn.Parameter(start.clone()) if kind == "snakebeta" else None
-        self.log_scale = log_scale
+        self.alpha = nn.Parameter(torch.zeros(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Apply the activation."""
@@ -128,11 +98,7 @@ class Snake(nn.Module):
 
     def alpha_and_scale(self) -> tuple[Tensor, Tensor]:
         """Both factors of every channel, a and 1 / b, `[C]`."""
-        alpha: Tensor = self.alpha
-        beta: Tensor = self.alpha if self.beta is None else self.beta
-        if self.log_scale:
-            alpha, beta = alpha.exp(), beta.exp()
-        return alpha, 1 / (beta + 1e-9)
+        return self.alpha.exp(), 1 / (self.beta.exp() + 1e-9)
 
 
 class AntiAliasedSnake(nn.Module):
@@ -143,9 +109,9 @@ class AntiAliasedSnake(nn.Module):
 
     lowpass: Tensor
 
-    def __init__(self, channels: int, kind: str, log_scale: bool) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.act = Snake(channels, kind, log_scale)
+        self.act = Snake(channels)
         self.register_buffer("lowpass", _half_band_filter().repeat(channels, 1, 1), persistent=False)
 
     def forward(self, hidden: Tensor) -> Tensor:

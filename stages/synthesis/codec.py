@@ -1,4 +1,7 @@
-"""The codec, `models/codec/`: mel VAE and BigVGAN as later stages load them."""
+"""The codec, `models/codec/`: mel VAE and BigVGAN, and both as later stages load them.
+
+The VAE is diffusers' AutoencoderKL; its input is the raw log10 mel, as in Make-An-Audio.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,9 @@ from torch import Tensor
 
 from stages.formats.audio import HOP_LENGTH
 from stages.formats.files import read_json, write_json
-from stages.params.models import GeneratorOptions, Vocoder
-from stages.synthesis.bigvgan import BigVGAN, options_of, read_generator
+from stages.params.models import GeneratorOptions, Vae
+from stages.synthesis.bigvgan import BigVGAN, read_generator
 from stages.synthesis.fast_vocoder import hasten
-from stages.synthesis.vae import decode_latent, encode_mel
 
 CODEC = Path("models/codec")
 # BigVGAN makes so many at a time. One clip stays in a processor's caches, where 32 take three times as long each; a
@@ -54,36 +56,56 @@ class Codec:
     @torch.no_grad()
     def vocode(self, mels: Tensor) -> Tensor:
         """Log10 mels `[B, 80, T]` to waveforms `[B, 256 T]`."""
-        at_once = VOCODED_ON_CARD
-        if self.vae.device.type == "cpu":
-            at_once = VOCODED_ON_CPU
-            hasten(self.vocoder)
+        at_once = VOCODED_ON_CPU if self.vae.device.type == "cpu" else VOCODED_ON_CARD
         parts = mels.split(max(1, at_once // (HOP_LENGTH * mels.shape[2])))
         return torch.cat([self.vocoder(part.to(self.vae.device)).cpu() for part in parts])
 
     def to(self, device: str) -> Codec:
-        """Move both networks, and return the codec."""
+        """Move both networks, the vocoder in the layers that are fastest there, and return the codec."""
         self.vae.to(device)
         self.vocoder.to(device)
+        if device == "cpu":
+            hasten(self.vocoder)
         return self
 
 
+def build_vae(size: Vae) -> Any:
+    """Build the VAE with random weights: four levels, from mel `[B, 80, T]` to latent `[B, C, 10, T / 8]`."""
+    from diffusers import AutoencoderKL
+
+    levels = len(size.channels)
+    return AutoencoderKL(
+        in_channels=1,
+        out_channels=1,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=tuple(size.channels),
+        layers_per_block=size.layers_per_block,
+        latent_channels=size.latent_channels,
+        norm_num_groups=size.norm_groups,
+        sample_size=80,
+    )
+
+
+def encode_mel(vae: Any, mel: Tensor) -> Tensor:
+    """Log10 mels `[B, 80, T]` to the means of their latents `[B, C, 10, T / 8]`, not yet scaled."""
+    latents: Tensor = vae.encode(mel[:, None]).latent_dist.mean
+    return latents
+
+
+def decode_latent(vae: Any, latents: Tensor) -> Tensor:
+    """Unscaled latents `[B, C, 10, W]` to log10 mels `[B, 80, 8 W]`."""
+    mel: Tensor = vae.decode(latents).sample
+    return mel[:, 0]
+
+
 def save_codec(
-    folder: Path, vae: Any, vocoder: dict[str, Tensor], vocoder_size: Vocoder, latents: Tensor, latent_deviation: float
+    folder: Path, vae: Any, vocoder: dict[str, Tensor], options: GeneratorOptions, scale_factor: float, shape: list[int]
 ) -> None:
     """Write the VAE in diffusers' format, BigVGAN's weights, and what builds both again.
 
-    `latents` `[N, C, 10, W]` are the training clips', before scaling; `latent_deviation` is their standard deviation
-    after it.
+    `shape` `(C, 10, W)` is that of the training clips' latents; `scale_factor` see `Codec`.
     """
-    scale_factor = latent_deviation / float(latents.std())
-    write_codec(folder, vae, vocoder, options_of(vocoder_size), scale_factor, list(latents.shape[1:]))
-
-
-def write_codec(
-    folder: Path, vae: Any, vocoder: dict[str, Tensor], options: GeneratorOptions, scale_factor: float, shape: list[int]
-) -> None:
-    """Write VAE and vocoder with what builds them again; `shape` `(C, 10, W)` is that of the clips' latents."""
     vae.save_pretrained(folder / "vae")
     save_file(vocoder, folder / "vocoder.safetensors")
     config = {"scale_factor": scale_factor, "latent_shape": shape, "vocoder": options.model_dump()}

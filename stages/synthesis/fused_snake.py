@@ -28,7 +28,7 @@ Array = NDArray[np.float32]
 
 
 class FusedSnake(nn.Module):
-    """An `AntiAliasedSnake`, for inference on a processor. `[B, C, T]`."""
+    """An `AntiAliasedSnake`, for inference on a processor: float32, without gradients. `[B, C, T]`."""
 
     def __init__(self, plain: AntiAliasedSnake) -> None:
         super().__init__()
@@ -36,31 +36,19 @@ class FusedSnake(nn.Module):
         self.alpha, self.scale = (value.detach() for value in plain.act.alpha_and_scale())
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Apply the activation."""
-        return fused_snake(hidden, self.alpha, self.scale, self.taps)
-
-
-def fused_snake(hidden: Tensor, alpha: Tensor, scale: Tensor, taps: Tensor) -> Tensor:
-    """Upsampled twofold, `x + scale sin(alpha x)^2`, downsampled: `[B, C, T]` to the same shape.
-
-    Args:
-        hidden: float32, on the CPU, without gradients.
-        alpha: of each channel `[C]`.
-        scale: of each channel `[C]`.
-        taps: the low-pass filter `[12]`.
-    """
-    batch, channels, length = hidden.shape
-    rows = hidden.contiguous().view(-1, length)
-    out = torch.empty_like(rows)
-    arrays = [one.contiguous().numpy() for one in (rows, alpha.repeat(batch), scale.repeat(batch), taps, out)]
-    threads = min(torch.get_num_threads(), len(rows))
-    ends = np.linspace(0, len(rows), threads + 1).astype(int)
-    if threads == 1:
-        _rows(*arrays, 0, len(rows))
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(lambda first, last: _rows(*arrays, first, last), ends[:-1], ends[1:]))
-    return out.view(batch, channels, length)
+        """Upsample twofold, `x + scale sin(alpha x)^2`, downsample."""
+        rows = hidden.contiguous().view(-1, hidden.shape[-1])
+        out = torch.empty_like(rows)
+        alpha, scale = self.alpha.repeat(len(hidden)), self.scale.repeat(len(hidden))
+        arrays = [one.contiguous().numpy() for one in (rows, alpha, scale, self.taps, out)]
+        threads = min(torch.get_num_threads(), len(rows))
+        ends = np.linspace(0, len(rows), threads + 1).astype(int)
+        if threads == 1:
+            _rows(*arrays, 0, len(rows))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(lambda first, last: _rows(*arrays, first, last), ends[:-1], ends[1:]))
+        return out.view_as(hidden)
 
 
 def compiled(loop: Callable[..., Any]) -> Any:

@@ -5,6 +5,7 @@ Latents `[B, C, H, W]`, timesteps integer tensors `[B]` in 0..999; a is the cumu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -57,6 +58,11 @@ class NoiseSchedule:
 
 
 MAKE_AN_AUDIO = NoiseSchedule("noise", zero_terminal_snr=False)
+
+
+def initial_noise(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    """Standard normal noise `[B, *shape]`; a row depends on its own seed alone."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
 @lru_cache(maxsize=2)

@@ -57,18 +57,7 @@ class TextTower(nn.Module):
         features: Tensor = self.projection(self.base(input_ids=tokens).last_hidden_state)
         return features
 
-
-class PublishedText(nn.Module):
-    """A published text tower alone, where the rest of its CLAP is not needed; `tower` maps `[B, T]` to features."""
-
-    def __init__(self, tower: nn.Module) -> None:
-        super().__init__()
-        self.tower = tower
-
-    def token_features(self, tokens: Tensor) -> Tensor:
-        """Token ids `[B, T]` to the U-Net's context `[B, T, D]`."""
-        features: Tensor = self.tower(tokens)
-        return features
+    token_features = forward  # as `Clap` has it, where this is all of a published CLAP
 
 
 def bert_config(weights: Mapping[str, Tensor], origin: str | Path, heads: int | None = None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ IMAGE_MEAN = (0.48145466, 0.4578275, 0.40821073)
 IMAGE_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 AUDIO_MEAN, AUDIO_DEVIATION = -4.268, 9.138
 AUDIO_MEL_BINS = 128
-AUDIO_FRAMES = 256
+AUDIO_STRIDE, AUDIO_FRAMES = 16, 256
 MODALITIES = ("text", "vision", "audio")
 PUBLISHED_AUDIO_STRIDE, PUBLISHED_AUDIO_FRAMES = 10, 204
 PUBLISHED_AUDIO_SECONDS, PUBLISHED_AUDIO_CLIPS = 2, 3
@@ -52,15 +52,10 @@ class WithoutMemory(TorchFunctionMode):
         return function(*args, **named)
 
 
-def build_imagebind(
-    size: ImageBindSize,
-    modalities: Sequence[str] = MODALITIES,
-    audio_stride: int = 16,
-    audio_frames: int = AUDIO_FRAMES,
-) -> nn.Module:
+def build_imagebind(size: ImageBindSize, modalities: Sequence[str] = MODALITIES, published: bool = False) -> nn.Module:
     """Build ImageBind with random weights, the towers of `modalities` only.
 
-    Audio patches of ours do not overlap and see 2.56 s; the published ones lie 10 apart and see 2.04 s.
+    Audio patches of ours do not overlap and see 2.56 s; the `published` ones lie 10 apart and see 2.04 s.
     """
     text, vision, audio = (
         getattr(size, name) if name in modalities else UNUSED for name in ("text", "vision", "audio")
@@ -77,9 +72,9 @@ def build_imagebind(
         audio_embed_dim=audio.width,
         audio_num_blocks=audio.blocks,
         audio_num_heads=audio.heads,
-        audio_stride=audio_stride,
+        audio_stride=PUBLISHED_AUDIO_STRIDE if published else AUDIO_STRIDE,
         audio_num_mel_bins=AUDIO_MEL_BINS,
-        audio_target_len=audio_frames,
+        audio_target_len=PUBLISHED_AUDIO_FRAMES if published else AUDIO_FRAMES,
         audio_drop_path=0.0,
         depth_embed_dim=8,
         depth_num_blocks=1,
@@ -125,13 +120,6 @@ def read_image(path: str | Path) -> Tensor:
     left, top = (image.width - IMAGE_SIZE) // 2, (image.height - IMAGE_SIZE) // 2
     image = image.crop((left, top, left + IMAGE_SIZE, top + IMAGE_SIZE))
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
-
-
-def normalize_images(images: Tensor) -> Tensor:
-    """`[B, 3, 224, 224]` uint8 to CLIP's normalised floats."""
-    mean = torch.tensor(IMAGE_MEAN, device=images.device).view(3, 1, 1)
-    deviation = torch.tensor(IMAGE_DEVIATION, device=images.device).view(3, 1, 1)
-    return (images.float() / 255 - mean) / deviation
 
 
 def audio_features(waveforms: Tensor, kept: int = AUDIO_FRAMES) -> Tensor:
@@ -218,8 +206,10 @@ def keep_words(model: nn.Module, words: Tensor) -> Tensor:
 
 
 def embed_images(model: nn.Module, images: Tensor) -> Tensor:
-    """Images `[B, 3, 224, 224]` uint8 to embeddings `[B, D]` of length 1."""
-    return unit(model({"vision": normalize_images(images.to(_device(model)))})["vision"])
+    """Images `[B, 3, 224, 224]` uint8, normalised as CLIP does, to embeddings `[B, D]` of length 1."""
+    pixels = images.to(_device(model))
+    mean, deviation = (torch.tensor(one, device=pixels.device).view(3, 1, 1) for one in (IMAGE_MEAN, IMAGE_DEVIATION))
+    return unit(model({"vision": (pixels.float() / 255 - mean) / deviation})["vision"])
 
 
 def embed_audio(model: nn.Module, features: Tensor) -> Tensor:

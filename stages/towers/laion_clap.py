@@ -20,7 +20,7 @@ from stages.towers.clap import bert_config
 from stages.towers.packages import import_without_init
 from stages.towers.roberta import PADDING, ROBERTA, RobertaTower
 from stages.weights.fitting import load_exactly, without_prefix
-from stages.weights.reading import only_one, read_weights
+from stages.weights.reading import read_weights
 
 SAMPLE_RATE = 48_000
 SAMPLES = 480_000
@@ -87,21 +87,11 @@ def read_roberta_tower(weights: Mapping[str, Tensor], origin: str | Path) -> tup
     return tower.eval(), config
 
 
-def find_laion_clap(folder: str | Path) -> Path:
-    """The one checkpoint of LAION-CLAP in the folder. Raises ValueError for none and for several."""
-    return only_one(folder, CHECKPOINTS)
+def read_laion_clap(weights: Mapping[str, Tensor], origin: str | Path) -> LaionClap:
+    """Both towers of the weights by the package's own names, frozen, in evaluation mode; sizes are read off them.
 
-
-def read_laion_clap(path: str | Path) -> LaionClap:
-    """Both towers of a published checkpoint, frozen, in evaluation mode; sizes are read off the weights.
-
-    Raises ValueError for a file that cannot be read, or weights that are missing, unknown or of another shape.
+    Raises ValueError, naming the file `origin`, for weights that are missing, unknown or of another shape.
     """
-    return laion_clap(read_laion_weights(path), path)
-
-
-def laion_clap(weights: Mapping[str, Tensor], origin: str | Path) -> LaionClap:
-    """As `read_laion_clap`, of weights by the package's own names; `origin` is the file, for messages."""
     width = len(weights.get("audio_branch.patch_embed.proj.weight", ()))
     if width not in AUDIO_TOWERS:
         raise ValueError(

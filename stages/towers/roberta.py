@@ -30,6 +30,8 @@ class RobertaTower(nn.Module):
         hidden: Tensor = self.base(input_ids=tokens, attention_mask=(tokens != PADDING).long()).last_hidden_state
         return hidden
 
+    token_features = forward  # as `Clap` has it
+
 
 class RobertaTokenizer(Tokenizer):
     """RoBERTa's byte-pair tokenizer from a folder with `vocab.json` and `merges.txt`, always 77 tokens."""

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from stages.formats.files import read_json, write_json
 from stages.params.models import ClapSize, ImageBindSize
 from stages.towers import imagebind as ib
-from stages.towers.clap import Clap, PublishedText, TextTower, Tokenizer
+from stages.towers.clap import Clap, TextTower, Tokenizer
 from stages.towers.roberta import RobertaTokenizer, RobertaTower
 
 ENCODERS = Path("models/encoders")
 CONDITIONING = ("text", "vision")
+TextNetwork = Clap | TextTower | RobertaTower
 
 
 def save_encoders(
@@ -40,34 +41,34 @@ def load_imagebind_audio(folder: Path = ENCODERS) -> nn.Module:
     """What has ImageBind's audio tower, frozen: the whole of one of ours, of a published one that tower alone."""
     if not _has_published_audio(folder):
         return load_imagebind(folder)
-    return _load_imagebind(folder, "imagebind_audio", ("audio",), ib.PUBLISHED_AUDIO_STRIDE, ib.PUBLISHED_AUDIO_FRAMES)
+    return _load_imagebind(folder, "imagebind_audio", ("audio",), published=True)
 
 
 def _has_published_audio(folder: Path) -> bool:
     return (folder / "imagebind_audio.safetensors").exists()
 
 
-def _load_imagebind(folder: Path, name: str, modalities: Sequence[str], *audio: int) -> nn.Module:
+def _load_imagebind(folder: Path, name: str, modalities: Sequence[str], published: bool = False) -> nn.Module:
     size = ImageBindSize.model_validate(read_json(folder / "config.json")["imagebind"])
     with ib.WithoutMemory():
-        model = ib.build_imagebind(size, modalities, *audio)
+        model = ib.build_imagebind(size, modalities, published)
     model.load_state_dict(load_file(folder / f"{name}.safetensors"), assign=True)
     return model.eval().requires_grad_(False)
 
 
-def load_clap(folder: Path = ENCODERS) -> tuple[Clap | PublishedText, Tokenizer]:
+def load_clap(folder: Path = ENCODERS) -> tuple[TextNetwork, Tokenizer]:
     """What gives the U-Net's context, trained or published, frozen, for evaluation, and its tokenizer."""
     config = read_json(folder / "config.json")
     if "clap" in config:
         return load_trained_clap(folder)
     if "laion_clap" in config:
-        tower: nn.Module = RobertaTower(config["laion_clap"])
+        tower: TextTower | RobertaTower = RobertaTower(config["laion_clap"])
         tokenizer: Tokenizer = RobertaTokenizer(folder)
     else:
         tower = TextTower(config["make_an_audio"]["bert"], config["make_an_audio"]["embedding_dim"])
         tokenizer = Tokenizer(folder / "vocab.txt")
     tower.load_state_dict(load_file(folder / "clap.safetensors"))
-    return PublishedText(tower).eval().requires_grad_(False), tokenizer
+    return tower.eval().requires_grad_(False), tokenizer
 
 
 def load_trained_clap(folder: Path = ENCODERS) -> tuple[Clap, Tokenizer]:

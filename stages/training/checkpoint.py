@@ -40,10 +40,7 @@ def newest_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]] | None:
         try:
             return load_checkpoint(file)
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            print(
-                f"warning: {file}: no whole checkpoint ({error}); trying the one before it",
-                file=sys.stderr,
-            )
+            print(f"warning: {file}: no whole checkpoint ({error}); trying the one before it", file=sys.stderr)
     return None
 
 
@@ -70,7 +67,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tenso
     """
     tensors: dict[str, torch.Tensor] = {}
     taken: set[int] = set()
-    for index, parameter in enumerate(_parameters(optimizer)):
+    for index, parameter in enumerate(parameter for group in optimizer.param_groups for parameter in group["params"]):
         for name, value in optimizer.state.get(parameter, {}).items():
             tensor = torch.as_tensor(value)
             tensors[f"{index}.{name}"] = tensor.clone() if tensor.data_ptr() in taken else tensor
@@ -89,10 +86,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, torch
     state = optimizer.state_dict()
     state["state"] = moments
     optimizer.load_state_dict(state)
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def copied_state(network: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -32,7 +32,7 @@ from stages.training.checkpoint import (
     save_checkpoint,
 )
 from stages.training.determinism import derive_seed
-from stages.training.muon import Muon, takes
+from stages.training.optimizers import build_optimizers
 from stages.training.parallel import average, is_first, mean, own_batches
 
 WARM_UP = 0.05
@@ -40,14 +40,14 @@ FINAL_RATE = 0.05
 GRADIENT_NORM = 1.0
 PLAIN_REGIME = Regime(rate="cosine", gradient_accumulation=1, patience=0)
 
-Row = dict[str, Any]
+CurveRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Trained:
     """What a run leaves: the curve (one row an epoch) and weights by name; `best` is `last` without a criterion."""
 
-    curve: list[Row]
+    curve: list[CurveRow]
     last: dict[str, Tensor]
     best: dict[str, Tensor]
     best_epoch: int
@@ -62,39 +62,6 @@ def learning_rate_factor(update: int, updates: int, regime: Regime = PLAIN_REGIM
         return 1.0
     position = (update - warm_up) / max(1, updates - warm_up)
     return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * position))
-
-
-def build_optimizers(
-    name: str, parameters: list[nn.Parameter], learning_rate: float, muon_rate: float, weight_decay: float
-) -> list[torch.optim.Optimizer]:
-    """Muon for what it takes where it has a learning rate, and for the rest the optimiser that `name` says."""
-    matrices = [parameter for parameter in parameters if muon_rate and takes(parameter)]
-    taken = {id(parameter) for parameter in matrices}
-    rest = [parameter for parameter in parameters if id(parameter) not in taken]
-    muon = [Muon(matrices, muon_rate, weight_decay)] if matrices else []
-    return [*muon, build_optimizer(name, rest, learning_rate, weight_decay)]
-
-
-def build_optimizer(
-    name: str, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float
-) -> torch.optim.Optimizer:
-    """AdamW, fused; or bitsandbytes' 8-bit one, an optional dependency, on CUDA or (to try it) on the CPU.
-
-    Raises ValueError where bitsandbytes is not installed or does not know the device.
-    """
-    if name != "adamw_8bit":
-        return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
-    try:
-        from bitsandbytes.optim import AdamW8bit
-    except ImportError:
-        raise ValueError('optimizer: adamw_8bit needs bitsandbytes; `pip install -e ".[gpu]"`, or take adamw') from None
-    kind = parameters[0].device.type
-    if kind not in ("cuda", "cpu"):
-        raise ValueError(
-            f"optimizer: adamw_8bit does not run on {kind}; set BIND_AN_AUDIO_DEVICE to cuda or cpu, or take adamw"
-        )
-    eight_bit: torch.optim.Optimizer = AdamW8bit(parameters, lr=learning_rate, weight_decay=weight_decay)
-    return eight_bit
 
 
 @torch.no_grad()
@@ -124,11 +91,16 @@ def train_by_schedule(
     seed: int,
     work: Path,
     epochs: int = 10,
-    validate: Callable[[nn.Module], Row] | None = None,
+    validate: Callable[[nn.Module], CurveRow] | None = None,
     ema_decay: float = 0.0,
 ) -> Trained:
-    """`train` as long and as fast as a section of params.yaml says, in `epochs` rows of the curve, or one more."""
-    return train(
+    """`train` as long and as fast as a section of params.yaml says, in `epochs` rows of the curve, or one more.
+
+    The network that is made next begins with the same weights, resumed or not: they are drawn from where the last
+    update has left torch's generator, and a training that was resumed after it has drawn nothing. So its numbers are
+    drawn again.
+    """
+    trained = train(
         network,
         loss,
         name=name,
@@ -141,6 +113,12 @@ def train_by_schedule(
         validate=validate,
         ema_decay=ema_decay,
     )
+    torch.manual_seed(derive_seed(seed, name, schedule.updates - 1))
+    network.train()  # dropout draws, too
+    with torch.no_grad():
+        loss(schedule.updates - 1)
+    network.eval()
+    return trained
 
 
 def train(
@@ -153,10 +131,9 @@ def train(
     learning_rate: float,
     work: Path,
     epoch_updates: int,
-    validate: Callable[[nn.Module], Row] | None = None,
+    validate: Callable[[nn.Module], CurveRow] | None = None,
     best_by: str | None = None,
     ema_decay: float = 0.0,
-    weight_decay: float = 0.01,
     optimizer_name: str = "adamw",
     muon_rate: float = 0.0,
     regime: Regime = PLAIN_REGIME,
@@ -175,7 +152,6 @@ def train(
         validate: gives the validation columns of a row; gets the averaged network where `ema_decay` > 0.
         best_by: the column whose lowest value marks the best weights.
         ema_decay: decay of the exponential average of the weights; 0 trains without one.
-        weight_decay: AdamW's.
         optimizer_name: `adamw`, fused, or `adamw_8bit` by bitsandbytes.
         muon_rate: Muon's peak for matrices and kernels; 0 leaves them to the optimiser of the rest.
         regime: the rate's way, batches an update, and the patience with `best_by`.
@@ -183,11 +159,11 @@ def train(
     Raises ValueError where the loss stays not finite, and where processes have found different checkpoints.
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizers = build_optimizers(optimizer_name, trainable, learning_rate, muon_rate, weight_decay)
+    optimizers = build_optimizers(optimizer_name, trainable, learning_rate, muon_rate)
     peaks = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     averaged = copy.deepcopy(network) if ema_decay > 0 else network
     checkpoint = work / f"{name}.safetensors"
-    curve: list[Row] = []
+    curve: list[CurveRow] = []
     best: dict[str, Tensor] = {}
     best_epoch = 0
     losses: list[float] = []
@@ -266,7 +242,7 @@ def train(
             move_average(averaged, network, ema_decay if update else 0.0)
         bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
         if (update + 1) % epoch_updates == 0 or update + 1 == updates:
-            row: Row = {
+            row: CurveRow = {
                 "epoch": len(curve) + 1,
                 "updates": update + 1,
                 "training_loss": sum(losses) / len(losses),

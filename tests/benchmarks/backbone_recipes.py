@@ -101,7 +101,7 @@ def train(
     averages = {decay: build_denoiser(params, latents.shape[1], context.shape[2]) for decay in DECAYS}
 
     def loss(update: int) -> Tensor:
-        if recipe == "plain":
+        if recipe == "plain" and torch.is_grad_enabled():
             for decay, average in averages.items():
                 move_average(average, denoiser, decay if update > 1 else 0.0)
         batch = batch_indices(update, len(latents), params.training.batch_size, params.seed, "backbone")

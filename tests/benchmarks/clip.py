@@ -24,12 +24,10 @@ from stages.full_size.memory import full_codec, full_imagebind
 from stages.inference.run import FAST
 from stages.params.schema import load_params
 from stages.synthesis.bigvgan import BigVGAN
-from stages.synthesis.codec import Codec
-from stages.synthesis.generation import sample_latents
-from stages.synthesis.samplers import guided
+from stages.synthesis.codec import Codec, build_vae
+from stages.synthesis.samplers import guided, sample_latents
 from stages.synthesis.schedule import MAKE_AN_AUDIO
 from stages.synthesis.unet import Denoiser
-from stages.synthesis.vae import build_vae
 from stages.towers import imagebind as ib
 from tests.benchmarks.fewer_steps import MAKE_AN_AUDIO as RECIPE
 from tests.benchmarks.table import Row, beside, timed

@@ -26,7 +26,7 @@ from stages.experiments.experiment_b import load_experiment_b
 from stages.inference.run import FAST
 from stages.params.schema import load_params
 from stages.synthesis.codec import load_codec
-from stages.synthesis.generation import sample_latents
+from stages.synthesis.samplers import sample_latents
 from stages.synthesis.unet import load_denoiser
 from stages.training.determinism import derive_seed
 

@@ -16,13 +16,14 @@ from stages.experiments.experiment_a import ExperimentA
 from stages.full_size.memory import full_codec, full_denoiser, full_imagebind
 from stages.full_size.stand_ins import BERT_BASE
 from stages.params.schema import load_params
+from stages.synthesis.codec import build_vae, encode_mel
 from stages.synthesis.unet import Denoiser, build_denoiser
-from stages.synthesis.vae import build_vae, encode_mel
 from stages.towers import imagebind as ib
 from stages.towers.clap import Clap, TextTower
 from stages.training.determinism import be_deterministic
 from stages.training.diffusion import random_diffusion_loss
-from stages.training.loop import build_optimizer, clip_gradients
+from stages.training.loop import clip_gradients
+from stages.training.optimizers import build_optimizer
 from tests.benchmarks.table import Row, timed
 from tests.benchmarks.train_b import FULL, SMALL, Size
 from tests.benchmarks.updates import ROOT
@@ -86,7 +87,7 @@ def denoiser(small: bool) -> Denoiser:
 def update_a(network: ExperimentA, size: Size) -> None:
     """One update of what requires gradients."""
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = build_optimizer("adamw", trainable, 1e-5, 0.01)
+    optimizer = build_optimizer("adamw", trainable, 1e-5)
     text, image = torch.randn(2, BATCH, size.embedding)
     latents = torch.randn(BATCH, 4, 10, size.columns)
     random_diffusion_loss(network.denoiser, latents, network.context(text, image), "plain").backward()

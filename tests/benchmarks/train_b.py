@@ -22,10 +22,11 @@ import torch
 from stages.embedding.embeddings import EMPTY, Embeddings, load_embeddings
 from stages.experiments import training_b
 from stages.experiments.experiment_b import ExperimentB
+from stages.experiments.training import teraflops_per_update
 from stages.params.experiments import TrainB
 from stages.params.schema import load_params
-from stages.training.compute import teraflops_per_update
 from stages.training.determinism import be_deterministic
+from stages.training.loop import PLAIN_REGIME
 from tests.benchmarks.table import Row, timed
 from tests.benchmarks.updates import ROOT, Training, caught, products_a_second, seconds_an_update
 
@@ -61,7 +62,8 @@ def rows(small: bool) -> list[Row]:
         for batch, updates in ((4, 6), (32, 3), (256, 3)):
             training = training_of_b(params.model_copy(update={"batch_size": batch}), data, Path(folder))
             # Counted at the smallest batch, of which the others are multiples.
-            operations = operations or 1e12 * teraflops_per_update(training.network, training.loss) / batch
+            if not operations:
+                operations = 1e12 * teraflops_per_update(training.network, training.loss, PLAIN_REGIME) / batch
             parameters = sum(parameter.numel() for parameter in training.network.parameters())
             limit = batch * operations / rate + 28 * parameters / copied
             with most_resident() as most:

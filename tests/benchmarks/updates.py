@@ -23,17 +23,17 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from stages import codec, encoders
+from stages.experiments.training import teraflops_per_update
 from stages.formats.audio import HOP_LENGTH, SAMPLE_RATE
 from stages.params.schema import Params, load_params
 from stages.synthesis.bigvgan import BigVGAN
+from stages.synthesis.codec import build_vae
 from stages.synthesis.unet import build_denoiser
-from stages.synthesis.vae import build_vae
 from stages.towers.clap import Tokenizer, word_pieces, write_vocabulary
 from stages.training import loop
-from stages.training.compute import teraflops_per_update
 from stages.training.determinism import be_deterministic
 from stages.training.diffusion import drop_context, random_diffusion_loss
-from stages.training.loop import train
+from stages.training.loop import PLAIN_REGIME, train
 from tests.benchmarks.table import Row, timed
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def row(name: str, training: Training, rate: float, updates: int) -> Row:
         """Of two losses in turn, as some trainings have."""
         return training.loss(0) + training.loss(1)
 
-    limit = 0.5e12 * teraflops_per_update(training.network, both) / rate
+    limit = 0.5e12 * teraflops_per_update(training.network, both, PLAIN_REGIME) / rate
     ours = seconds_an_update(training, updates)
     what = (
         f"an update of {name}, {limit * rate / 1e9:.2f} GFLOP: {100 * limit / ours:.0f} % of one large product's rate; "

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from stages.backbone import read_denoiser
 from stages.corpus.clips import Row
 from stages.embed import BATCH as AT_ONCE
 from stages.embed import embedder
@@ -37,8 +38,7 @@ from stages.plumbing.cluster import in_batches
 from stages.plumbing.device import device
 from stages.published.codec import convert_codec
 from stages.published.encoders import convert_encoders
-from stages.published.unet import convert_unet
-from stages.synthesis.unet import load_denoiser
+from stages.synthesis.unet import load_denoiser, save_denoiser
 from stages.training.determinism import be_deterministic
 from stages.training.diffusion import random_diffusion_loss
 from stages.training.loop import Trained
@@ -86,7 +86,7 @@ def weights() -> Numbers:
     assert params.encoders.source == "pretrained"
     assert params.backbone.source == "pretrained"
     convert_codec(Path("models/codec"), "weights", SAMPLES)
-    convert_unet(Path("models/backbone"), "weights", params.backbone.attention_heads)
+    save_denoiser(Path("models/backbone"), read_denoiser("weights", params.backbone.attention_heads))
     convert_encoders(Path("models/encoders"), "weights", params.encoders.imagebind, params.encoders.clap)
     shutil.rmtree("weights")
     context_dim, embedding_dim = 1024, params.encoders.imagebind.embedding_dim

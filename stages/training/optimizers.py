@@ -1,6 +1,7 @@
-"""Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers"): steps of equal length in all directions.
+"""The optimisers: AdamW, also in 8 bits, and Muon beside it for matrices and kernels.
 
-torch's own Muon takes matrices alone, one at a time and in bfloat16. This one takes convolutions' kernels, too, as
+Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers") takes steps of equal length in all directions. torch's
+own Muon takes matrices alone, one at a time and in bfloat16. This one takes convolutions' kernels, too, as
 matrices `[out, in * height * width]`, and orthogonalises all of one shape in one call.
 """
 
@@ -11,10 +12,41 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+WEIGHT_DECAY = 0.01
 MOMENTUM = 0.95
 SMALLEST_SIDE = 16
 # A quintic whose steep start brings singular values to around 1 (0.7 to 1.2) in five rounds; Jordan's coefficients.
 QUINTIC, ROUNDS = (3.4445, -4.7750, 2.0315), 5
+
+
+def build_optimizers(
+    name: str, parameters: list[nn.Parameter], learning_rate: float, muon_rate: float
+) -> list[torch.optim.Optimizer]:
+    """Muon for what it takes where it has a learning rate, and for the rest the optimiser that `name` says."""
+    matrices = [parameter for parameter in parameters if muon_rate and takes(parameter)]
+    rest = [parameter for parameter in parameters if not (muon_rate and takes(parameter))]
+    muon = [Muon(matrices, muon_rate, WEIGHT_DECAY)] if matrices else []
+    return [*muon, build_optimizer(name, rest, learning_rate)]
+
+
+def build_optimizer(name: str, parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW, fused; or bitsandbytes' 8-bit one, an optional dependency, on CUDA or (to try it) on the CPU.
+
+    Raises ValueError where bitsandbytes is not installed or does not know the device.
+    """
+    if name != "adamw_8bit":
+        return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True)
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError:
+        raise ValueError('optimizer: adamw_8bit needs bitsandbytes; `pip install -e ".[gpu]"`, or take adamw') from None
+    kind = parameters[0].device.type
+    if kind not in ("cuda", "cpu"):
+        raise ValueError(
+            f"optimizer: adamw_8bit does not run on {kind}; set BIND_AN_AUDIO_DEVICE to cuda or cpu, or take adamw"
+        )
+    eight_bit: torch.optim.Optimizer = AdamW8bit(parameters, lr=learning_rate, weight_decay=WEIGHT_DECAY)
+    return eight_bit
 
 
 def takes(parameter: Tensor) -> bool:

@@ -1,44 +1,84 @@
-"""Training through the U-Net's denoising loss: both stages of experiment A, and the finish of experiment B."""
+"""What the trainings of A and B share: their stage, the compute they take, and training through the U-Net's loss.
+
+Through the denoising loss go both stages of experiment A and the finish of experiment B.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from stages.embedding.embeddings import Embeddings
-from stages.params.experiments import Memory
+from stages.embedding.embeddings import Embeddings, load_embeddings
+from stages.experiments.fusion import save_experiment
+from stages.formats.files import replacing_folder, write_json, write_tsv
+from stages.params.experiments import Memory, TrainA, TrainB
 from stages.params.section import LossWeighting, Regime
 from stages.plumbing.device import device
-from stages.synthesis.unet import Denoiser
-from stages.training.compute import teraflops_per_update
-from stages.training.determinism import batch_indices
+from stages.synthesis.unet import Denoiser, load_denoiser
+from stages.tracking.stage_runs import log_stage
+from stages.training.determinism import batch_indices, be_deterministic
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
-from stages.training.loop import Row, Trained, train
-from stages.training.parallel import batches_per_update
+from stages.training.loop import CurveRow, Trained, train
+from stages.training.parallel import batches_per_update, join, updates_per_epoch
+from stages.training.work import remove_work, work_folder
 
 DIFFUSION_LOSS = "validation_diffusion_loss"
 PLAIN_MEMORY = Memory(precision="float32", gradient_checkpointing=False, optimizer="adamw")
 Contexts = Callable[[Embeddings], Tensor]
+Params = TypeVar("Params", TrainA, TrainB)
+
+
+@dataclass(frozen=True)
+class TrainedExperiment:
+    """What a training leaves: the sizes that build its network, the best weights, one row an epoch, and metrics."""
+
+    config: dict[str, Any]
+    best: dict[str, Tensor]
+    curve: list[CurveRow]
+    metrics: dict[str, Any]
+
+
+def run_training(
+    stage: str,
+    params: Params,
+    train_experiment: Callable[[Params, Embeddings, Embeddings, Denoiser, Path], TrainedExperiment],
+    models: Path,
+) -> None:
+    """The stage `train_a` or `train_b`: train, keep the best weights in `models`, write curve and metrics."""
+    is_first = join()
+    be_deterministic(params.seed)
+    data, valid = load_embeddings("train"), load_embeddings("valid").to(device())
+    work = work_folder(stage)
+    trained = train_experiment(params, data, valid, load_denoiser().to(device()), work)
+    if not is_first:
+        return
+    with replacing_folder(models) as folder:
+        save_experiment(folder, trained.config, trained.best)
+    write_tsv(f"metrics/curves/{stage}.tsv", trained.curve)
+    write_json(f"metrics/{stage}.json", trained.metrics)
+    remove_work(work)
+    log_stage(stage, trained.metrics, {stage: trained.curve})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained through the U-Net; names as in params.yaml, `epoch_updates` between two validations."""
+    """How a network is trained through the U-Net; names as in params.yaml."""
 
     name: str
     seed: int
     updates: int
-    epoch_updates: int
     batch_size: int
     learning_rate: float
     loss_weighting: LossWeighting
     regime: Regime
     caption_dropout: float = 0.0
-    memory: Memory = field(default=PLAIN_MEMORY)
+    memory: Memory = PLAIN_MEMORY
 
 
 def train_by_denoising(
@@ -49,7 +89,7 @@ def train_by_denoising(
     valid: Embeddings,
     recipe: Recipe,
     work: Path,
-    measure: Callable[[], Row] = dict,
+    measure: Callable[[], CurveRow] = dict,
 ) -> tuple[Trained, float]:
     """Train what of `network` requires gradients; returns the teraflops an update, too.
 
@@ -71,11 +111,11 @@ def train_by_denoising(
         with torch.autocast(context.device.type, torch.bfloat16, enabled=recipe.memory.precision == "bfloat16"):
             return random_diffusion_loss(denoiser, batch.latents, context, recipe.loss_weighting)
 
-    def validate(averaged: nn.Module) -> Row:
+    def validate(averaged: nn.Module) -> CurveRow:
         assert averaged is network
         return {DIFFUSION_LOSS: fixed_diffusion_loss(denoiser, valid.latents, contexts(valid)), **measure()}
 
-    teraflops = teraflops_per_update(network, loss) * batches_per_update(recipe.regime)
+    teraflops = teraflops_per_update(network, loss, recipe.regime)
     trained = train(
         network,
         loss,
@@ -84,7 +124,7 @@ def train_by_denoising(
         updates=recipe.updates,
         learning_rate=recipe.learning_rate,
         work=work,
-        epoch_updates=recipe.epoch_updates,
+        epoch_updates=updates_per_epoch(len(data.ids), recipe.batch_size, recipe.regime),
         validate=validate,
         best_by=DIFFUSION_LOSS,
         optimizer_name=recipe.memory.optimizer,
@@ -93,26 +133,37 @@ def train_by_denoising(
     return trained, teraflops
 
 
-def joined_curve(runs: Sequence[tuple[Trained, float]]) -> list[Row]:
+def teraflops_per_update(network: nn.Module, loss: Callable[[int], Tensor], regime: Regime) -> float:
+    """The floating point operations of an update's losses and gradients in all processes, in 10^12.
+
+    By them experiments can be compared at equal compute. Leaves no gradients behind.
+    """
+    with FlopCounterMode(display=False) as counter:
+        loss(0).backward()
+    network.zero_grad(set_to_none=True)
+    return float(counter.get_total_flops()) / 1e12 * batches_per_update(regime)
+
+
+def joined_curve(runs: Sequence[tuple[Trained, float]]) -> list[CurveRow]:
     """The rows of trainings of one network as one curve, with running counts of epochs, updates and compute.
 
     Where there are several, `stage` counts them; the columns are those of the first that has rows.
     """
-    curve: list[Row] = []
+    curve: list[CurveRow] = []
     for number, (trained, teraflops) in enumerate(runs, start=1):
-        epochs, updates, spent = (curve[-1][key] if curve else 0 for key in ("epoch", "updates", "teraflops"))
+        epochs, updates, compute = (curve[-1][key] if curve else 0 for key in ("epoch", "updates", "teraflops"))
         for row in trained.curve:
             counted = {
                 "epoch": epochs + row["epoch"],
                 **({"stage": number} if len(runs) > 1 else {}),
                 "updates": updates + row["updates"],
-                "teraflops": spent + row["updates"] * teraflops,
+                "teraflops": compute + row["updates"] * teraflops,
             }
             rest = {name: value for name, value in row.items() if name not in counted}
             curve.append({name: (counted | rest)[name] for name in (curve[0] if curve else counted | rest)})
     return curve
 
 
-def spent(curve: Sequence[Row]) -> dict[str, float]:
+def spent(curve: Sequence[CurveRow]) -> dict[str, float]:
     """What a training took in all: `updates` and `teraflops`."""
     return {"updates": curve[-1]["updates"], "teraflops": round(curve[-1]["teraflops"], 3)}
