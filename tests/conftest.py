@@ -21,12 +21,18 @@ from tests.shell import sh, stages_run
 # A slow machine is no failure: how long an example takes is not what a property says.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-LONG_FILES = {"test_sync", "test_generate", "test_language_servers", "test_soundworld"}
+# Long files, so that no worker is left with one of them at the end. The first makes the clone that others wait for, the
+# next do without it.
+FIRST = (
+    *("test_story_queue", "test_own_data", "test_real_recordings", "test_sync", "test_newcomer", "test_rehearsal"),
+    *("test_generate", "test_language_servers", "test_soundworld"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first: no worker is left with one of them when all others have ended."""
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, item.path.stem not in LONG_FILES))
+    """Slow tests first, long files first among them."""
+    place = {name: number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, place.get(item.path.stem, len(FIRST))))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -89,6 +95,20 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sh(folder, "git", "commit", "--quiet", "--message", "First run")
 
     return made_once(tmp_path_factory, "reproduced", run)
+
+
+@pytest.fixture
+def clone(reproduced: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return shutil.copytree(reproduced, tmp_path / "clone", symlinks=True)
+
+
+@pytest.fixture
+def project(reproduced: Path, tmp_path: Path) -> Path:
+    """A copy of its files alone, for a test that runs stages without DVC."""
+    return shutil.copytree(
+        reproduced, tmp_path / "project", ignore=shutil.ignore_patterns(".git", ".dvc", "mlflow.db", "mlartifacts")
+    )
 
 
 @pytest.fixture(scope="session")

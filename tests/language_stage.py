@@ -17,13 +17,12 @@ from contextlib import closing, contextmanager, nullcontext, redirect_stderr, re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from stages.formats.files import read_jsonl, write_jsonl
 from tests import loopback_openai
+from tests.scratch_clone import ROOT, change_params
 from tests.shell import PATIENCE_SECONDS
 
-ROOT = Path(__file__).parents[1]
 KEY = "sk-planted-key-0123456789"
 CAPTIONS = [
     "A small brass bell in a church rings slowly and softly, fading away.",
@@ -70,10 +69,8 @@ class Servers:
 
 def lay_out(folder, captions, **changes):
     """A folder in which the stage runs: params and captions."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["decompose"] |= {"backend": "openai", **changes}
     folder.mkdir(exist_ok=True)
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    change_params(folder / "params.yaml", ROOT / "params.yaml", decompose={"backend": "openai", **changes})
     clips = [{"id": f"clip-{n:05}", "split": "train", "caption": text} for n, text in enumerate(captions)]
     write_jsonl(folder / "data/corpus/metadata.jsonl", clips)
     return folder

@@ -1,10 +1,14 @@
-"""The working tree as a repository of its own, for tests that run the pipeline."""
+"""The working tree as a repository of its own, and params.yaml with changes, for tests that run stages."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from stages.full_size.rehearse import merged
 from tests.shell import sh
 
 ROOT = Path(__file__).parent.parent
@@ -23,3 +27,9 @@ def lay_out_scratch_clone(folder: Path) -> None:
     sh(folder, "git", "init", "--quiet", "--initial-branch", "main")
     sh(folder, "git", "add", "--all")
     sh(folder, "git", "commit", "--quiet", "--message", "Smoke size")
+
+
+def change_params(file: Path | str = "params.yaml", source: Path | None = None, **changes: dict[str, Any]) -> None:
+    """Write `file`: itself, or `source`, with keys of its sections changed."""
+    params = yaml.safe_load((source or Path(file)).read_text(encoding="utf-8"))
+    Path(file).write_text(yaml.safe_dump(merged(params, changes), sort_keys=False), encoding="utf-8")

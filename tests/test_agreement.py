@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from contextlib import chdir
 
 import pytest
 import torch
-import yaml
 
+from stages import embed
 from stages.embedding.agreement import agreement_metrics, agreement_rows, agreement_scores, without_scores
 from stages.embedding.embeddings import load_embeddings
 from stages.formats.files import read_jsonl
 from stages.params.experiments import Embed
-from tests.shell import sh
+from tests.scratch_clone import change_params
+from tests.shell import run_stages
 
 OFF = {"text": "text_part", "min_image_text_agreement": -1.0, "max_paraphrase_similarity": 1.0}
 SCORES = {
@@ -74,20 +72,6 @@ def test_scores_do_not_reach_the_embeddings_file():
     assert [round(value, 4) for value in scores["paraphrase_similarity"]] == [0.95, 0.2, 0.95, 0.2]
 
 
-@pytest.fixture
-def project(reproduced: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    shutil.copytree(reproduced, folder, ignore=shutil.ignore_patterns(".git", ".dvc", "mlflow.db", "mlartifacts"))
-    return folder
-
-
-def change(folder: Path, **values: float) -> None:
-    params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["embed"] |= values
-    params["sample"]["captions"] = 0
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-
-
 @pytest.mark.slow
 def test_pairs_that_fail_a_threshold_are_neither_trained_on_nor_sampled_and_are_listed(project):
     rows = read_jsonl(project / "data/embeddings/agreement.jsonl")
@@ -96,8 +80,8 @@ def test_pairs_that_fail_a_threshold_are_neither_trained_on_nor_sampled_and_are_
     assert metrics["left_out"] == 0
     middle = sorted(row["image_text_agreement"] for row in rows)[len(rows) // 2] + 0.00005
     before = {split: load_embeddings(split, project / "data/embeddings") for split in ("train", "test")}
-    change(project, min_image_text_agreement=middle)
-    sh(project, "python", "-m", "stages.embed")
+    change_params(project / "params.yaml", embed={"min_image_text_agreement": middle}, sample={"captions": 0})
+    run_stages(project, "embed", "sample_references")
     rows = read_jsonl(project / "data/embeddings/agreement.jsonl")
     kept = {row["id"] for row in rows if not row["left_out"]}
     assert all((row["image_text_agreement"] > middle) == (row["id"] in kept) for row in rows)
@@ -108,16 +92,14 @@ def test_pairs_that_fail_a_threshold_are_neither_trained_on_nor_sampled_and_are_
         assert 0 < len(indices) < len(whole.ids)
         assert torch.equal(part.latents, whole.latents[indices])
         assert torch.equal(part.clap_tokens, whole.clap_tokens[indices])
-    sh(project, "python", "-m", "stages.sample_references")
     sampled = {row["id"] for row in read_jsonl(project / "data/samples/references/codec/metadata.jsonl")}
     assert sampled == kept & set(before["test"].ids)
 
-
-@pytest.mark.slow
-def test_thresholds_that_leave_nothing_are_one_line(project):
-    change(project, min_image_text_agreement=1.0)
-    words = [sys.executable, "-m", "stages.embed"]
-    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "embed.min_image_text_agreement=1 and max_paraphrase_similarity=1 leave no train pair" in done.stderr
-    assert (project / "data/embeddings/train.safetensors").exists()
+    change_params(project / "params.yaml", embed={"min_image_text_agreement": 1.0})
+    before_it = (project / "data/embeddings/train.safetensors").read_bytes()
+    with (
+        chdir(project),
+        pytest.raises(ValueError, match=r"^embed\.min_image_text_agreement=1 and max_paraphrase_similarity=1 leave no"),
+    ):
+        embed.main()
+    assert (project / "data/embeddings/train.safetensors").read_bytes() == before_it

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from huggingface_hub import DatasetCard, ModelCard
 
 from stages import decompose, images, prepare, quality
@@ -15,21 +14,18 @@ from stages.commands import main as commands
 from stages.evaluation.systems import METRICS
 from stages.formats.files import read_json, read_jsonl, write_json, write_jsonl
 from tests.readme_commands import python_blocks
-
-ROOT = Path(__file__).parent.parent
+from tests.scratch_clone import ROOT, change_params
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """What the pipeline's first four stages write of a few clips, some of trains: a word that splits are named by."""
     root = tmp_path_factory.mktemp("run")
-    params = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
-    params["prepare"] |= {"clips": 40, "foundation_clips": 0, "compositions": 0.0}
-    params["prepare"]["sources"] = ["bell", "dog", "drum", "train"]
+    few = {"clips": 40, "foundation_clips": 0, "compositions": 0.0, "sources": ["bell", "dog", "drum", "train"]}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.setenv("BIND_AN_AUDIO_TRACKING", "off")
-        Path("params.yaml").write_text(yaml.safe_dump(params))
+        change_params(source=ROOT / "presets/smoke.yaml", prepare=few)
         for stage in (prepare, decompose, images, quality):
             stage.main()
     for name in ("evaluation", "comparison", "backbone"):
@@ -121,9 +117,7 @@ def test_the_datasets_library_loads_what_the_pipeline_wrote(run, kind, folder):
 def test_what_lies_in_shards_is_loaded_as_the_card_says(run, monkeypatch):
     import datasets
 
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["prepare"]["shard_size"] = 15
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    change_params(prepare={"shard_size": 15})
     prepare.main()
     commands.main(["cards"])
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", Path("cache").resolve())

@@ -59,39 +59,36 @@ def test_on_a_full_disk_the_pipeline_says_so_and_the_same_command_goes_on_once_t
     assert files_of(repository) == files_of(reproduced)
 
 
-def test_a_cache_that_is_read_only_costs_a_stage_its_checkpoints_and_dvc_says_what_to_do(reproduced, mounts, tmp_path):
-    repository = shutil.copytree(reproduced, tmp_path / "clone", symlinks=True)
-    untouched = lock_of(repository)
-    forget(repository, ["train_b"])
+def test_a_cache_that_is_read_only_costs_a_stage_its_checkpoints_and_dvc_says_what_to_do(reproduced, mounts, clone):
+    untouched = lock_of(clone)
+    forget(clone, ["train_b"])
     for cache in (".cache", ".dvc/cache"):
-        assert mounts.run(repository, "mount", "--bind", cache, cache).returncode == 0
-        assert mounts.run(repository, "mount", "-o", "remount,bind,ro", cache).returncode == 0
-    done = mounts.run(repository, *REPRO)
+        assert mounts.run(clone, "mount", "--bind", cache, cache).returncode == 0
+        assert mounts.run(clone, "mount", "-o", "remount,bind,ro", cache).returncode == 0
+    done = mounts.run(clone, *REPRO)
     assert "Read-only file system" in errors_of(done)[-1]
-    sh(repository, "dvc", "commit", "--force", "train_b")
-    assert stages_run(sh(repository, *REPRO)) == []
-    assert lock_of(repository) == untouched
-    assert files_of(repository) == files_of(reproduced)
+    sh(clone, "dvc", "commit", "--force", "train_b")
+    assert stages_run(sh(clone, *REPRO)) == []
+    assert lock_of(clone) == untouched
+    assert files_of(clone) == files_of(reproduced)
 
 
 def test_two_at_once_each_end_well_or_in_one_line_and_leave_one_lock_also_where_files_are_from_tomorrow(
-    reproduced, tmp_path
+    reproduced, clone
 ):
     """Files from tomorrow: what a clock that is put back leaves."""
-    repository = shutil.copytree(reproduced, tmp_path / "clone", symlinks=True)
-    untouched, tomorrow = lock_of(repository), time.time() + DAY
-    forget(repository, ["decompose", "train_b"])
-    for path in repository.rglob("*"):
+    untouched, tomorrow = lock_of(clone), time.time() + DAY
+    forget(clone, ["decompose", "train_b"])
+    for path in clone.rglob("*"):
         os.utime(path, (tomorrow, tomorrow), follow_symlinks=False)
     started = [
-        subprocess.Popen(REPRO, cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen(REPRO, cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
     for process in started:
         output, errors = process.communicate()
         if process.returncode:
             assert len(errors_of(subprocess.CompletedProcess(REPRO, process.returncode, output, errors))) == 1
     assert 0 in [process.returncode for process in started]
-    assert stages_run(sh(repository, *REPRO)) == []
-    assert lock_of(repository) == untouched
-    assert files_of(repository) == files_of(reproduced)
+    assert stages_run(sh(clone, *REPRO)) == []
+    assert lock_of(clone) == untouched
+    assert files_of(clone) == files_of(reproduced)

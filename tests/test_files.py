@@ -1,12 +1,14 @@
 import json
 import re
+import resource
 import shutil
-import subprocess
-import sys
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from stages.formats.files import (
     read_jsonl,
@@ -18,6 +20,7 @@ from stages.formats.files import (
     write_text,
     write_tsv,
 )
+from stages.plumbing.running import run_command
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -119,45 +122,36 @@ def test_a_table_is_read_as_it_was_written_quotes_and_gaps_among_it(tmp_path):
     assert read_tsv(tmp_path / "a.tsv") == []
 
 
-FULL_DISK = """
-import resource, sys
-import numpy, soundfile
-from pathlib import Path
-from stages.formats import files
-from stages.plumbing.running import run_command
-
-def write():
-    name, path = sys.argv[1:]
-    if name == "soundfile":
-        with files.replacing_folder(path) as folder:
-            soundfile.write(folder / "a.flac", numpy.random.default_rng(1).random(200_000), 16_000, format="FLAC")
-    elif name == "safetensors":
-        from safetensors.numpy import save_file
-        with files.replacing(path) as temporary:
-            save_file({"a": numpy.zeros(200_000)}, temporary)
-    elif name == "jsonl":
-        files.write_jsonl(path, ({"id": str(number)} for number in range(20_000)))
-    else:
-        with files.replacing(path) as temporary:
-            temporary.write_bytes(bytes(200_000))
-
-import safetensors.numpy
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-run_command(write)
-"""
+def save_jsonl(path):
+    write_jsonl(path, ({"id": str(number)} for number in range(20_000)))
 
 
-@pytest.mark.parametrize("name", ["soundfile", "safetensors", "jsonl", "bytes"])
-def test_whatever_library_meets_a_full_disk_the_user_reads_one_line_and_keeps_the_old_file(tmp_path, name):
+def save_weights(path):
+    with replacing(path) as temporary:
+        save_file({"a": np.zeros(200_000)}, temporary)
+
+
+def save_clip(path):
+    with replacing_folder(path) as folder:
+        soundfile.write(folder / "a.flac", np.random.default_rng(1).random(200_000), 16_000, format="FLAC")
+
+
+@pytest.mark.parametrize("save", [save_jsonl, save_weights, save_clip])
+def test_whatever_library_meets_a_full_disk_the_user_reads_one_line_and_keeps_the_old_file(tmp_path, capsys, save):
     path = tmp_path / "out"
-    write_text(path / "old.txt" if name == "soundfile" else path, "old\n")
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, name, str(path)], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert re.search(rf"^error: {path}: cannot be written \(.+\); [\d,]+ MB are free there", done.stderr)
-    assert len(done.stderr.splitlines()) == 1
+    old = path / "old.txt" if save is save_clip else path
+    write_text(old, "old\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(SystemExit, match=r"^1$"):
+            run_command(lambda: save(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(rf"^error: {path}: cannot be written \(.+\); [\d,]+ MB are free there", line)
     assert names(tmp_path) == ["out"]
-    assert (path / "old.txt" if name == "soundfile" else path).read_text() == "old\n"
+    assert old.read_text() == "old\n"
 
 
 def test_a_place_where_no_folder_can_be_is_one_line_too(tmp_path):

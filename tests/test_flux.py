@@ -11,14 +11,35 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from stages.formats.files import read_jsonl, write_jsonl
 from stages.imagery import flux
 from stages.params.schema import load_params
+from tests.scratch_clone import ROOT, change_params
 
-ROOT = Path(__file__).parents[1]
+WIDTH = 32  # of every tower
+TRANSFORMER = {
+    "patch_size": 1,
+    "in_channels": 16,
+    "num_layers": 1,
+    "num_single_layers": 1,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+    "joint_attention_dim": WIDTH,
+    "pooled_projection_dim": WIDTH,
+    "axes_dims_rope": (4, 4, 8),
+}
+VAE = {
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+    "block_out_channels": (8, 8),
+    "latent_channels": 4,
+    "norm_num_groups": 4,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+    "shift_factor": 0.1,
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,37 +54,15 @@ def tiny_flux(tmp_path_factory):
     names = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {name: number for number, name in enumerate(names)}
     end = vocabulary["<|endoftext|>"]
-    width = 32
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
-        transformer=FluxTransformer2DModel(
-            patch_size=1,
-            in_channels=16,
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=width,
-            pooled_projection_dim=width,
-            axes_dims_rope=(4, 4, 8),
-            guidance_embeds=False,
-        ),
-        vae=AutoencoderKL(
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            block_out_channels=(8, 8),
-            latent_channels=4,
-            norm_num_groups=4,
-            use_quant_conv=False,
-            use_post_quant_conv=False,
-            shift_factor=0.1,
-            scaling_factor=0.4,
-        ),
+        transformer=FluxTransformer2DModel(**TRANSFORMER, guidance_embeds=False),
+        vae=AutoencoderKL(**VAE, scaling_factor=0.4),
         text_encoder=CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=len(vocabulary),
-                hidden_size=width,
-                intermediate_size=width,
+                hidden_size=WIDTH,
+                intermediate_size=WIDTH,
                 num_hidden_layers=1,
                 num_attention_heads=2,
                 bos_token_id=end - 1,
@@ -73,7 +72,7 @@ def tiny_flux(tmp_path_factory):
         ),
         tokenizer=CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77),
         text_encoder_2=T5EncoderModel(
-            T5Config(vocab_size=64, d_model=width, d_kv=16, d_ff=width, num_layers=1, num_heads=2)
+            T5Config(vocab_size=64, d_model=WIDTH, d_kv=16, d_ff=WIDTH, num_layers=1, num_heads=2)
         ),
         tokenizer_2=T5TokenizerFast(
             vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((letter, -3.0) for letter in ["▁", *letters])],
@@ -91,21 +90,13 @@ VISUAL_PARTS = ["a small brass bell", "a man and a dog", "a red car, wet street"
 @pytest.fixture
 def workspace(tmp_path, monkeypatch, tiny_flux):
     """A folder in which the stage runs with the tiny pipeline."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["images"] |= {"backend": "flux", "size": 64}
-    params["images"]["flux"] |= {"model": str(tiny_flux), "render_size": 64, "max_sequence_length": 32, "batch_size": 2}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    tiny = {"model": str(tiny_flux), "render_size": 64, "max_sequence_length": 32, "batch_size": 2}
+    monkeypatch.chdir(tmp_path)
+    change_params(source=ROOT / "params.yaml", images={"backend": "flux", "size": 64, "flux": tiny})
     rows = [{"id": f"clip-{n}", "visual_part": part, "reason": None} for n, part in enumerate(VISUAL_PARTS)]
     rows.append({"id": "clip-9", "visual_part": None, "reason": "nothing_seen"})
-    write_jsonl(tmp_path / "data/decomposed.jsonl", rows)
-    monkeypatch.chdir(tmp_path)
+    write_jsonl("data/decomposed.jsonl", rows)
     return tmp_path
-
-
-def change(workspace, **changes):
-    params = yaml.safe_load((workspace / "params.yaml").read_text())
-    params["images"]["flux"] |= changes
-    (workspace / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def run_stage():
@@ -154,9 +145,7 @@ def test_the_same_params_give_the_same_bytes_and_another_seed_others(workspace, 
     monkeypatch.setenv("BIND_AN_AUDIO_CACHE", str(tmp_path / "other-cache"))
     run_stage()
     assert outputs(workspace) == first
-    params = yaml.safe_load((workspace / "params.yaml").read_text())
-    params["images"]["seed"] = 2
-    (workspace / "params.yaml").write_text(yaml.safe_dump(params))
+    change_params(images={"seed": 2})
     run_stage()
     assert all(outputs(workspace)[name] != content for name, content in first.items())
 
@@ -169,7 +158,7 @@ def test_finished_images_are_not_drawn_again(workspace, drawn):
     run_stage()
     assert drawn == []
     assert outputs(workspace) == first
-    change(workspace, prompt="an oil painting of {visual_part}")
+    change_params(images={"flux": {"prompt": "an oil painting of {visual_part}"}})
     run_stage()
     assert len(drawn) == 5
 
@@ -216,8 +205,8 @@ main()
 
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_draws_nothing_twice(workspace, drawn):
-    kills = 3
-    change(workspace, batch_size=1)
+    kills = 2
+    change_params(images={"flux": {"batch_size": 1}})
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     for _ in range(kills):
         done = subprocess.run([sys.executable, "-c", KILLED], env=environment, capture_output=True, check=False)
@@ -274,7 +263,7 @@ def test_what_stays_blank_has_no_image_and_is_counted(workspace, monkeypatch, ca
 def test_an_fp8_transformer_draws_nearly_the_same(workspace):
     run_stage()
     first = {path.name: np.asarray(Image.open(path), dtype=float) for path in Path("data/images").glob("*.png")}
-    change(workspace, transformer="fp8")
+    change_params(images={"flux": {"transformer": "fp8"}})
     run_stage()
     for name, picture in first.items():
         other = np.asarray(Image.open(f"data/images/{name}"), dtype=float)
@@ -294,14 +283,14 @@ def test_fp8_leaves_no_linear_layer_in_16_bits(tiny_flux):
 
 def test_nf4_without_a_card_gets_one_line(workspace, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    change(workspace, transformer="nf4")
+    change_params(images={"flux": {"transformer": "nf4"}})
     with pytest.raises(ValueError, match=r"images\.flux\.transformer=nf4: needs a CUDA card.*bfloat16 or fp8"):
         run_stage()
     assert not Path("data/images").exists()
 
 
 def test_a_model_that_is_not_there_gets_one_line(workspace):
-    change(workspace, model=str(workspace / "nowhere"))
+    change_params(images={"flux": {"model": str(workspace / "nowhere")}})
     with pytest.raises(ValueError, match=r"images\.flux\.model=.*nowhere: cannot be loaded .*HF_TOKEN"):
         run_stage()
     assert not Path("data/images").exists()

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -20,13 +19,7 @@ from stages.inference.generator import QUIET, Generator, decibels
 from stages.inference.run import FAST, Run
 from stages.plumbing.device import device
 from stages.synthesis.samplers import latent_width
-
-
-def set_params(**sections):
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    for name, values in sections.items():
-        params[name] |= values
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+from tests.scratch_clone import change_params
 
 
 def scores(**values):
@@ -69,20 +62,20 @@ def test_the_tokens_that_a_flow_draws_are_the_seeds(models):
 
 
 def test_what_is_left_out_is_the_runs_own(models):
-    set_params(sample={"steps": 3, "guidance_scale": 1.5, "sampler": "ddim"})
+    change_params(sample={"steps": 3, "guidance_scale": 1.5, "sampler": "ddim"})
     clip = Generator()("three slow rings")
-    set_params(sample={"steps": 1, "guidance_scale": 4.0})
+    change_params(sample={"steps": 1, "guidance_scale": 4.0})
     assert torch.equal(Generator()("three slow rings", steps=3, guidance_scale=1.5), clip)
     assert not torch.equal(Generator()("three slow rings"), clip)
-    set_params(sample={"sampler": "dpm_solver"})
+    change_params(sample={"sampler": "dpm_solver"})
     assert not torch.equal(Generator()("three slow rings", steps=3, guidance_scale=1.5), clip)
 
 
 def test_fast_is_the_fast_setting_and_what_is_given_beside_it_counts(models):
-    set_params(sample={"steps": 3, "sampler": "ddim", "guidance_from_timestep": 0})
+    change_params(sample={"steps": 3, "sampler": "ddim", "guidance_from_timestep": 0})
     make = Generator()
     asked, faster = make("three slow rings", fast=True), make("three slow rings", fast=True, steps=2)
-    set_params(sample=FAST)
+    change_params(sample=FAST)
     make = Generator()
     assert torch.equal(asked, make("three slow rings"))
     assert torch.equal(faster, make("three slow rings", steps=2))
@@ -91,7 +84,7 @@ def test_fast_is_the_fast_setting_and_what_is_given_beside_it_counts(models):
 
 @pytest.mark.parametrize(("field", "alike"), [("text_part", True), ("caption", False)])
 def test_a_text_is_read_as_the_run_read_it_in_training(models, field, alike):
-    set_params(embed={"text": field})
+    change_params(embed={"text": field})
     make = Generator(experiment="a")
     one, other = (make(text, steps=1) for text in ("A bell: rings, slowly!", "a bell rings slowly"))
     assert torch.equal(one, other) == alike

@@ -22,8 +22,8 @@ from stages.inference.generator import Generator, safe
 from stages.inference.provenance import write_clip
 from stages.inference.run import Run
 from stages.tracking.dependencies import content_md5
+from tests.scratch_clone import ROOT, change_params
 
-ROOT = Path(__file__).parent.parent
 ASKED = ["generate", "--text", "slow rings", "--image", "red.png", "--steps", "1", "--out", "x.flac"]
 
 
@@ -41,9 +41,7 @@ def change_weights(path):
 def test_a_clip_made_like_another_has_its_bytes(models, capsys, kind):
     picture("red.png")
     commands.main([*ASKED[:-1], f"x.{kind}", "--seed", "7", "--guidance-scale", "2", "--experiment", "a"])
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["sample"] |= {"steps": 5, "sampler": "ddim", "guidance_from_timestep": 1}
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    change_params(sample={"steps": 5, "sampler": "ddim", "guidance_from_timestep": 1})
     commands.main(["generate", "--like", f"x.{kind}", "--out", f"again.{kind}"])
     assert Path(f"x.{kind}").read_bytes() == Path(f"again.{kind}").read_bytes()
     assert f"again.{kind}: the same bytes as x.{kind}" in capsys.readouterr().err
@@ -57,9 +55,8 @@ def test_a_clip_made_like_another_has_its_bytes(models, capsys, kind):
 
 
 def test_fast_is_few_steps_whatever_the_params_or_an_earlier_clip_say_and_options_come_first(models):
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    params["sample"] |= {"steps": 100, "sampler": "ddim", "guidance_scale": 3.0, "guidance_from_timestep": 0}
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    slow = {"steps": 100, "sampler": "ddim", "guidance_scale": 3.0, "guidance_from_timestep": 0}
+    change_params(sample=slow)
     kept = ("steps", "sampler", "guidance_scale", "guidance_from_timestep")
     commands.main(["generate", "--text", "slow rings", "--fast", "--out", "fast.flac"])
     assert [bind_an_audio.read_record("fast.flac")[key] for key in kept] == [6, "dpm_solver", 3.0, 500]

@@ -13,34 +13,14 @@ import torch
 from tests.gpu import run
 from tests.gpu.measuring import difference
 from tests.gpu.steps import steps
+from tests.test_flux import TRANSFORMER, VAE
 
 ROOT = Path(__file__).parents[1]
-TINY_FLUX = {
-    "patch_size": 1,
-    "in_channels": 16,
-    "num_layers": 1,
-    "num_single_layers": 1,
-    "attention_head_dim": 16,
-    "num_attention_heads": 2,
-    "joint_attention_dim": 32,
-    "pooled_projection_dim": 32,
-    "axes_dims_rope": (4, 4, 8),
-}
-TINY_VAE = {
-    "down_block_types": ("DownEncoderBlock2D",) * 2,
-    "up_block_types": ("UpDecoderBlock2D",) * 2,
-    "block_out_channels": (8, 8),
-    "latent_channels": 4,
-    "norm_num_groups": 4,
-    "use_quant_conv": False,
-    "use_post_quant_conv": False,
-    "shift_factor": 0.1,
-}
 
 
 @pytest.mark.slow
 def test_every_step_runs_at_small_size(models, tmp_path, capsys):
-    small = steps(pairs=12, seconds=1.0, flux_size=TINY_FLUX, flux_vae=TINY_VAE, pixels=64)
+    small = steps(pairs=12, seconds=1.0, flux_size=TRANSFORMER, flux_vae=VAE, pixels=64)
     unhurried = {name: (step, 0.0) for name, (step, _) in small.items()}
     results = run.measure(unhurried, 300, tmp_path / "gpu.json")
     assert json.loads((tmp_path / "gpu.json").read_text()) == results

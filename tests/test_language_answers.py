@@ -14,8 +14,9 @@ from stages.language_model.answers import NoAnswerError, answer_in, read_reply
 from stages.language_model.conversation import ANSWER_TOKENS, next_step
 from stages.language_model.request_cache import Reply, RequestCache
 from stages.params.schema import load_params
-from tests.language_stage import CAPTIONS, ROOT
+from tests.language_stage import CAPTIONS
 from tests.loopback_openai import NO_ANSWERS, answer_to, completion
+from tests.scratch_clone import ROOT
 
 PARTS = {"visual_part": "a small brass bell", "text_part": "rings slowly and softly"}
 ANSWER = json.dumps(PARTS)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from stages.language_model.bill import cost, price_of
 from tests.language_stage import CAPTIONS, asked, environment, kept_keys, lay_out, rows_of, stage
 from tests.loopback_openai import FAULTS
 
-ROOT = Path(__file__).parents[1]
+KILLS = 4
 ARRIVING = (None, "not_json", "rule", "refusal")  # these replies reach the stage whole
 
 
@@ -36,29 +35,23 @@ def kill_at_mark(folder, address, servers, **more):
     process.wait()
 
 
-def kill_and_finish(folder, address, log, servers, kills):
-    """Start the stage and kill it at the server's next mark, `kills` times; then run it out.
-
-    Returns the last run and, per kill, the keys of the replies that were kept by then with the log's length.
-    """
-    kept = []
-    for _ in range(kills):
-        kill_at_mark(folder, address, servers, BIND_AN_AUDIO_REQUEST_SECONDS="2")
-        kept.append((kept_keys(folder), len(asked(log))))
-    return stage(folder, address, BIND_AN_AUDIO_REQUEST_SECONDS="2"), kept
-
-
-def assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills, mark_every, fault_share=0.15):
-    address, log = start_server(fault_share=fault_share, time_out=3, mark_every=mark_every, latency=0.002)
+@pytest.mark.slow
+def test_faults_and_four_kills_over_real_captions_lose_no_caption_and_no_reply(corpora, tmp_path, start_server):
+    captions = read_captions(corpora / "audiocaps/test.csv", "caption")[:1000]
+    address, log = start_server(fault_share=0.25, time_out=3, mark_every=len(captions) // 5, latency=0.002)
     folder = lay_out(tmp_path / "killed", captions)
-    done, kept = kill_and_finish(folder, address, log, start_server, kills)
+    kept = []
+    for _ in range(KILLS):
+        kill_at_mark(folder, address, start_server, BIND_AN_AUDIO_REQUEST_SECONDS="2")
+        kept.append((kept_keys(folder), len(asked(log))))
+    done = stage(folder, address, BIND_AN_AUDIO_REQUEST_SECONDS="2")
     assert done.returncode == 0, done.stderr[-2000:]
     requests = asked(log)
     for keys, length in kept:
         assert keys
         assert not keys & {request["key"] for request in requests[length:]}
     arrived = Counter(request["key"] for request in requests if request["fault"] in ARRIVING)
-    assert arrived.total() - len(arrived) <= kills * CONCURRENCY  # only what was under way at a kill
+    assert arrived.total() - len(arrived) <= KILLS * CONCURRENCY  # only what was under way at a kill
     faults = Counter(request["fault"] for request in requests)
     assert set(FAULTS) <= set(faults)
 
@@ -71,19 +64,6 @@ def assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills, 
     assert stage(quiet, address).returncode == 0
     assert set(Counter(request["key"] for request in asked(log)).values()) == {1}
     assert (folder / "data/decomposed.jsonl").read_bytes() == (quiet / "data/decomposed.jsonl").read_bytes()
-
-
-@pytest.mark.slow
-def test_faults_and_kills_lose_no_caption_and_no_reply(tmp_path, start_server, corpora):
-    captions = read_captions(corpora / "audiocaps" / "val.csv", "caption")[:120]
-    assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions, kills=2, mark_every=60, fault_share=0.4)
-
-
-@pytest.mark.slow
-def test_faults_and_five_kills_over_5000_real_captions(tmp_path, start_server, corpora):
-    captions = read_captions(corpora / "audiocaps" / "test.csv", "caption")
-    captions += read_captions(corpora / "audiocaps" / "val.csv", "caption")
-    assert_nothing_lost_or_asked_twice(tmp_path, start_server, captions[:5000], kills=5, mark_every=1000)
 
 
 def test_batch_mode_gives_the_same_parts_and_retries_failed_rows(tmp_path, start_server):

@@ -14,8 +14,9 @@ from stages.language_model.bill import cost, price_of
 from stages.language_model.conversation import load_prompt, next_step
 from stages.language_model.request_cache import Reply, RequestCache
 from stages.params.schema import load_params
-from tests.language_stage import CAPTIONS, ROOT, asked, lay_out, rows_of, stage
+from tests.language_stage import CAPTIONS, asked, lay_out, rows_of, stage
 from tests.loopback_openai import STUBBORN, answer_to
+from tests.scratch_clone import ROOT
 
 
 def test_captions_become_parts_and_each_distinct_one_is_asked_once(tmp_path, start_server):

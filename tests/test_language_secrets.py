@@ -87,11 +87,10 @@ def test_no_secret_is_in_any_log_output_cache_or_mlflow_entry(tmp_path, start_se
     assert_no_secret_shown_or_kept(done, folder)
 
 
-@pytest.mark.parametrize("mode", ["direct", "batch"])
+@pytest.mark.parametrize(("mode", "proxy"), [("direct", True), ("batch", False)])
 @pytest.mark.parametrize(
     "error", ["401:bad_key", "403:forbidden", "404:no_model", "429:insufficient_quota", "400:bad", "422:odd"]
 )
-@pytest.mark.parametrize("proxy", [False, True])
 def test_no_secret_is_in_the_text_of_an_error_even_where_the_server_says_it_back(
     tmp_path, start_server, error, mode, proxy
 ):

@@ -14,9 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
-from stages.tracking.stage_runs import STAGES_EXPERIMENT
+from tests.mlflow_ui import runs_of
 from tests.shell import wait_until
 
 ROOT = Path(__file__).parent.parent
@@ -86,9 +85,7 @@ def start(folder, **given):
 
 
 def stage_runs(folder):
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(STAGES_EXPERIMENT)
-    return client, list(client.search_runs([experiment.experiment_id], "tags.kind = 'stage'")) if experiment else []
+    return runs_of(folder, query="tags.kind = 'stage'")
 
 
 def one_with(folder, status, metric):

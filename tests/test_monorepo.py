@@ -5,11 +5,12 @@ import os
 import shutil
 
 import pytest
-from mlflow import MlflowClient
 
 from stages.commands.main import main
+from stages.commands.sync import REVISIONS_EXPERIMENT
+from tests.mlflow_ui import runs_of
 from tests.shell import sh
-from tests.test_sync import PARAMS, artifacts, lay_out_pipeline, runs
+from tests.test_sync import PARAMS, artifacts, lay_out_pipeline
 
 # Slow: whole repositories with DVC and MLflow.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tracking")]
@@ -44,23 +45,19 @@ def test_a_dvc_repository_in_a_folder_of_gits_is_logged_whole(monorepo, capsys):
     first, last = (line for line in capsys.readouterr().out.splitlines() if " logged, " in line)
     assert first.startswith("1 logged, 0 already there")
     assert last.startswith("0 logged, 1 already there")
-    client, (run,) = runs(monorepo)
+    client, (run,) = runs_of(monorepo, REVISIONS_EXPERIMENT)
     assert run.data.metrics["evaluation.experiment_b.fad"] == 2.5
     assert run.data.params == {"prepare.corpus": "bells", "train_b.epochs": "4"}
     assert (run.data.tags["preset"], run.data.tags["machines"][:6]) == ("default", "Abacus")
     assert {"params.yaml", "dvc.lock", "metrics/evaluation.json", "metrics/listening/index.html"} <= set(
         artifacts(client, run.info.run_id)
     )
-    (stage_run,) = client.search_runs(
-        [client.get_experiment_by_name("bind-an-audio").experiment_id], "tags.kind='stage'"
-    )
+    _, (stage_run,) = runs_of(monorepo, query="tags.kind='stage'")
     assert json.loads(run.data.tags["stage_runs"])["evaluate"] == stage_run.info.run_id
 
 
 def test_the_committed_params_of_a_monorepo_are_found_by_the_stage_itself(monorepo):
     (monorepo / "params.yaml").write_text(PARAMS.format(7))
     sh(monorepo, "dvc", "repro", "-q")
-    client = MlflowClient(f"sqlite:///{monorepo / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name("bind-an-audio").experiment_id
-    newest = client.search_runs([experiment], "tags.kind='stage'")[0]
+    _, (newest, _) = runs_of(monorepo, query="tags.kind='stage'")
     assert newest.data.tags["preset_changes"] == "train_b.epochs=7"

@@ -6,11 +6,11 @@ import csv
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-import yaml
 from PIL import Image
 
 from stages import decompose, images, prepare, quality
@@ -18,7 +18,7 @@ from stages.formats.files import read_jsonl, write_jsonl
 from stages.formats.shards import open_file
 from stages.language.rules import decompose as by_rules
 from stages.language.text import REMEDIES
-from tests.scratch_clone import ROOT, lay_out_scratch_clone
+from tests.scratch_clone import ROOT, change_params, lay_out_scratch_clone
 from tests.shell import sh
 
 BROUGHT = {"visual_part": "a grey heron by a river", "text_part": "calls once very hoarsely"}
@@ -41,13 +41,10 @@ def write_table(folder: Path, rows: list[dict[str, str]]) -> None:
     write_jsonl(folder / "metadata.jsonl", [{"id": row["file_name"], **row} for row in rows])
 
 
-def params_for(folder: Path, **changes: dict[str, object]) -> None:
+def params_for(folder: Path, **changes: dict[str, Any]) -> None:
     """Smoke size on the audiofolder below `folder`."""
-    params = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
-    params["prepare"] |= {"corpus": "audiofolder", "folder": "data/raw/mine", "clips": 0}
-    for section, values in changes.items():
-        params[section] |= values
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    changes["prepare"] = {"corpus": "audiofolder", "folder": "data/raw/mine", "clips": 0} | changes.get("prepare", {})
+    change_params(folder / "params.yaml", ROOT / "presets/smoke.yaml", **changes)
 
 
 def ten_clips() -> list[dict[str, str]]:

@@ -14,11 +14,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # On GPUs `accelerate launch` calls this launcher; on a CPU it starts one process.
 TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-# Trains both and lets the first process print their curves.
+# Trains both once a pair of batch size and accumulation, and lets the first process print their curves.
 SCRIPT = """
 import json, sys
 from pathlib import Path
-import torch
 from stages.experiments.training_a import train_experiment_a
 from stages.experiments.training_b import train_experiment_b
 from stages.params.schema import load_params
@@ -28,55 +27,44 @@ from stages.training.parallel import join
 from tests.test_alignment import pairs
 from tests.test_unet import SMALL
 
-work, batch_size, accumulation = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 first = join()
 params = load_params("presets/smoke.yaml")
-train, valid = pairs(32), pairs(8, seed=1)
-curves = {}
-for name, section, function in (("a", params.train_a, train_experiment_a), ("b", params.train_b, train_experiment_b)):
-    be_deterministic(1)
-    regime = section.regime.model_copy(update={"gradient_accumulation": accumulation})
-    changes = {"regime": regime, "batch_size": batch_size}
-    if name == "b":
-        changes["epochs"] = 3
-    denoiser = build_denoiser(SMALL, latent_channels=4, context_dim=6)
-    trained = function(section.model_copy(update=changes), train, valid, denoiser, work)
-    curves[name] = [trained.curve, trained.metrics["teraflops"]]
+learned, valid = pairs(32), pairs(8, seed=1)
+found = []
+for pair in sys.argv[2:]:
+    batch_size, accumulation = map(int, pair.split("x"))
+    curves = {}
+    for name, section, train in (("a", params.train_a, train_experiment_a), ("b", params.train_b, train_experiment_b)):
+        be_deterministic(1)
+        regime = section.regime.model_copy(update={"gradient_accumulation": accumulation})
+        changes = {"regime": regime, "batch_size": batch_size} | ({"epochs": 3} if name == "b" else {})
+        denoiser = build_denoiser(SMALL, latent_channels=4, context_dim=6)
+        trained = train(section.model_copy(update=changes), learned, valid, denoiser, Path(sys.argv[1], pair))
+        curves[name] = [trained.curve, trained.metrics["teraflops"]]
+    found.append(curves)
 if first:
-    print(json.dumps(curves))
+    print(json.dumps(found))
 """
 pytestmark = pytest.mark.slow
 
 
-def curves(folder: Path, launcher: list[str], batch_size: int, accumulation: int) -> Any:
+def curves(folder: Path, launcher: list[str], *pairs: str) -> Any:
     folder.mkdir()
     script = folder / "script.py"
     script.write_text(SCRIPT)
-    words = [str(script), str(folder / "work"), str(batch_size), str(accumulation)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *launcher, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    words = [sys.executable, *launcher, str(script), str(folder), *pairs]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.fixture(scope="module")
-def twice_the_batches(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One process that takes two batches of 4 an update."""
-    return curves(tmp_path_factory.mktemp("one") / "run", [], 4, 2)
-
-
-def test_two_processes_have_the_losses_of_one_with_twice_the_batches(tmp_path, twice_the_batches):
-    two = curves(tmp_path / "two", TWO, 4, 1)
-    for name, (wanted, teraflops) in twice_the_batches.items():
-        assert len(wanted) > 1
-        for row, other in zip(two[name][0], wanted, strict=True):
-            assert row == pytest.approx(other, rel=1e-4, abs=1e-4), name
-        assert two[name][1] == teraflops
-
-
-def test_b_has_the_losses_of_one_batch_twice_as_large(tmp_path, twice_the_batches):
-    one = curves(tmp_path / "large", [], 8, 1)
-    for row, other in zip(one["b"][0], twice_the_batches["b"][0], strict=True):
-        assert row == pytest.approx(other, rel=1e-4, abs=1e-4)
+def test_two_processes_and_one_batch_twice_as_large_have_the_losses_of_one_process_with_twice_the_batches(tmp_path):
+    (two,) = curves(tmp_path / "two", TWO, "4x1")
+    twice, large = curves(tmp_path / "one", [], "4x2", "8x1")
+    for name, others in (("a", [two]), ("b", [two, large])):
+        assert len(twice[name][0]) > 1
+        for other in others:
+            for row, wanted in zip(other[name][0], twice[name][0], strict=True):
+                assert row == pytest.approx(wanted, rel=1e-4, abs=1e-4), name
+        assert two[name][1] == twice[name][1]

@@ -8,7 +8,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,9 +16,9 @@ from stages.corpus.clips import iterate_images
 from stages.formats.files import read_jsonl, write_jsonl
 from stages.formats.shards import in_shards, open_file, write_shard
 from stages.images import about, main
-from tests.shell import sh
+from tests.scratch_clone import ROOT, change_params
+from tests.shell import run_stages
 
-ROOT = Path(__file__).parent.parent
 VISUAL_PARTS = ["a small brass bell", "a man and a dog", "a red car", "a frog by a pond", "waves on rocks"]
 
 
@@ -29,14 +28,8 @@ def workspace(tmp_path, monkeypatch):
     rows = [{"id": f"clip-{number}", "visual_part": part} for number, part in enumerate(VISUAL_PARTS)]
     write_jsonl(tmp_path / "data/decomposed.jsonl", rows)
     monkeypatch.chdir(tmp_path)
-    set_shard_size(tmp_path, 2)
+    change_params(source=ROOT / "params.yaml", images={"shard_size": 2})
     return tmp_path
-
-
-def set_shard_size(folder: Path, size: int, *sections: str) -> None:
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["images"]["shard_size"] = size
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def image_paths() -> list[str]:
@@ -58,11 +51,11 @@ def test_more_images_than_a_shard_holds_become_shards_and_one_list_the_same_twic
 def test_shards_hold_the_very_images_that_files_hold(workspace):
     main()
     sharded = {Path(path).name: open_file(path).read() for path in image_paths()}
-    set_shard_size(workspace, 5)
+    change_params(images={"shard_size": 5})
     main()
     assert [row["id"] for row in iterate_images()] == [f"clip-{number}" for number in range(5)]
     assert {path.name: path.read_bytes() for path in Path("data/images").glob("*.png")} == sharded
-    set_shard_size(workspace, 0)
+    change_params(images={"shard_size": 0})
     main()
     assert len(list(Path("data/images").glob("*.png"))) == 5
 
@@ -150,25 +143,20 @@ def test_any_id_and_visual_part_comes_back_from_a_shard(tmp_path_factory, rows, 
 
 
 @pytest.mark.slow
-def test_the_pipeline_gives_the_same_pairs_and_embeddings_from_shards(reproduced: Path, tmp_path: Path):
-    clone = tmp_path / "clone"
-    shutil.copytree(reproduced, clone, ignore=shutil.ignore_patterns(".git", "cache", "mlflow.db", "mlartifacts"))
+def test_the_pipeline_gives_the_same_pairs_and_embeddings_from_shards(reproduced: Path, project: Path):
     for folder in ("corpus", "images", "quality", "embeddings"):
-        shutil.rmtree(clone / "data" / folder)
-    params = yaml.safe_load((clone / "params.yaml").read_text())
-    params["prepare"]["shard_size"] = params["images"]["shard_size"] = 25
-    (clone / "params.yaml").write_text(yaml.safe_dump(params))
-    for stage in ("prepare", "images", "quality", "embed"):
-        sh(clone, "python", "-m", f"stages.{stage}")
+        shutil.rmtree(project / "data" / folder)
+    change_params(project / "params.yaml", prepare={"shard_size": 25}, images={"shard_size": 25})
+    run_stages(project, "prepare", "images", "quality", "embed")
 
-    assert sorted(path.name for path in (clone / "data/corpus").glob("*.tar"))[0] == "clips-00000.tar"
-    assert not list((clone / "data/corpus").glob("*.flac"))
-    assert len(list((clone / "data/images").glob("*.tar"))) == len(list((clone / "data/corpus").glob("*.tar"))) > 2
+    assert sorted(path.name for path in (project / "data/corpus").glob("*.tar"))[0] == "clips-00000.tar"
+    assert not list((project / "data/corpus").glob("*.flac"))
+    assert len(list((project / "data/images").glob("*.tar"))) == len(list((project / "data/corpus").glob("*.tar"))) > 2
     for split in ("train", "valid", "test"):
         name = f"data/embeddings/{split}.safetensors"
-        assert (clone / name).read_bytes() == (reproduced / name).read_bytes()
+        assert (project / name).read_bytes() == (reproduced / name).read_bytes()
     for name in ("accepted", "rejected"):
-        here, there = (read_jsonl(folder / f"data/quality/{name}.jsonl") for folder in (reproduced, clone))
+        here, there = (read_jsonl(folder / f"data/quality/{name}.jsonl") for folder in (reproduced, project))
         for one, other in zip(here, there, strict=True):
             image, place = one.pop("image", ""), other.pop("image", "")
             assert one == other

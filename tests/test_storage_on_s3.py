@@ -72,10 +72,9 @@ def repository(server, tmp_path, monkeypatch):
     usual = {"endpointurl": address, "access_key_id": key, "secret_access_key": secret, "region": "us-east-1"}
 
     def set_up(url="s3://shelf/project", **changes):
-        sh(folder, "dvc", "remote", "add", "--default", "store", url)
-        for name, value in (usual | changes).items():
-            if value is not None:
-                sh(folder, "dvc", "remote", "modify", "--local", "store", name, value)
+        (folder / ".dvc/config").write_text(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {url}\n")
+        lines = [f"    {name} = {value}\n" for name, value in (usual | changes).items() if value is not None]
+        (folder / ".dvc/config.local").write_text("['remote \"store\"']\n" + "".join(lines))
         sh(folder, "git", "add", "--all")
         sh(folder, "git", "commit", "--quiet", "--message", "x")
         return folder

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 
 from stages.commands.main import main
 from stages.commands.sync import REVISIONS_EXPERIMENT
+from tests.mlflow_ui import runs_of
 from tests.shell import sh
 from tests.test_unreadable_revisions import MARKS
 
@@ -121,9 +122,7 @@ def artifacts(client, run_id: str, path: str | None = None) -> list[str]:
 
 
 def runs(folder: Path):
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(REVISIONS_EXPERIMENT)
-    return client, client.search_runs([experiment.experiment_id])
+    return runs_of(folder, REVISIONS_EXPERIMENT)
 
 
 def test_head_and_its_experiment_are_logged_once_with_params_metrics_and_origin(clone, capsys):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlflow import MlflowClient
 
 from stages.params.schema import load_params
 from stages.tracking.dependencies import content_md5, read_and_written
@@ -26,7 +25,8 @@ from stages.tracking.machines import (
 )
 from stages.tracking.mlflow_store import flatten, repository_root
 from stages.tracking.revisions import corpus_and_preset
-from stages.tracking.stage_runs import STAGES_EXPERIMENT, log_stage
+from stages.tracking.stage_runs import log_stage
+from tests.mlflow_ui import runs_of
 
 pytestmark = pytest.mark.usefixtures("tracking")
 ROOT = Path(__file__).parent.parent
@@ -63,10 +63,7 @@ def folder(tmp_path, empty_store, monkeypatch):
 
 
 def runs(folder, kind):
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(STAGES_EXPERIMENT)
-    found = client.search_runs([experiment.experiment_id], f"tags.kind = '{kind}'") if experiment else []
-    return client, list(found)
+    return runs_of(folder, query=f"tags.kind = '{kind}'")
 
 
 def log(loss=0.5):
