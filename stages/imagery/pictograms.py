@@ -42,7 +42,7 @@ def illustrate(visual_part: str, item: str, seed: int, size: int) -> Illustratio
     """
     scene = parse(visual_part)
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(f"{seed}:{item}".encode()).digest()[:8], "big"))
-    canvas = background(scene.scenery, size, scene.night, rng).convert("RGBA")
+    canvas = background(scene.scenery, size, rng).convert("RGBA")
     ground = GROUND
     if scene.support is not None:
         ground = _draw_support(canvas, scene.support, scene.inside, rng)

@@ -25,7 +25,7 @@ Colour = tuple[int, ...]
 Point = tuple[float, float]
 
 
-def background(scenery: Scenery | None, size: int, night: bool, rng: np.random.Generator) -> Image.Image:
+def background(scenery: Scenery | None, size: int, rng: np.random.Generator) -> Image.Image:
     """Draw the scenery as RGB [size, size]: a random cut-out, mirrored or not, slightly toned."""
     if scenery is None:
         hue = int(rng.integers(0, 360))  # a plain pastel backdrop for visual parts that name no place
@@ -36,10 +36,6 @@ def background(scenery: Scenery | None, size: int, night: bool, rng: np.random.G
         image = whole.crop((left, top, left + size, top + size))
         if rng.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if night:
-        image = Image.blend(image, Image.new("RGB", image.size, "#0b1436"), 0.62)
-        moon = _fitted(picture("🌙", ()), size / 7)
-        image.paste(moon, (size // 12 + int(rng.integers(0, size * 2 // 3)), size // 14), moon)
     return toned(image, rng, 0.05)
 
 
@@ -242,7 +238,9 @@ def _painted(scenery: Scenery, size: int) -> Image.Image:
         _close_room(pen)
     count = len(scenery.features)
     for index, character in enumerate(scenery.features):
-        feature = _fitted(picture(character, ()), side * (0.2 if count < 4 else 0.17))
+        feature = picture(character, ())
+        scale = side * (0.2 if count < 4 else 0.17) / max(feature.size)
+        feature = feature.resize((max(1, round(feature.width * scale)), max(1, round(feature.height * scale))))
         feature.putalpha(feature.getchannel("A").point([round(value * FEATURE_ALPHA) for value in range(256)]))
         left = round((index + 0.5) / count * side - feature.width / 2)
         image.paste(feature, (left, round(side * 0.22) if scenery.indoor else edge - feature.height), feature)
@@ -255,11 +253,6 @@ def _close_room(pen: Pen) -> None:
     pen.shape([(0, 0), (FRAME, FRAME), (FRAME, FLOOR), (0, corner)], _shade(pen.wall, 0.7))
     pen.shape([(1, 0), (far, FRAME), (far, FLOOR), (1, corner)], _shade(pen.wall, 0.7))
     pen.shape([(0, 0), (1, 0), (far, FRAME), (FRAME, FRAME)], _shade(pen.wall, 0.82))
-
-
-def _fitted(image: Image.Image, longest: float) -> Image.Image:
-    scale = longest / max(image.size)
-    return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
 
 
 def _shade(colour: Colour, factor: float) -> Colour:

@@ -60,7 +60,6 @@ class Scene:
     scenery: Scenery | None
     support: Thing | None
     inside: bool
-    night: bool
 
     @property
     def missing(self) -> list[str]:
@@ -87,7 +86,7 @@ def parse(visual_part: str) -> Scene:
     things: list[Thing] = []
     scenery: Scenery | None = None
     support: Thing | None = None
-    inside = night = False
+    inside = False
     preposition = ""
     looks = _Looks()
     at = 0
@@ -95,9 +94,7 @@ def parse(visual_part: str) -> Scene:
         word, rest = words[at], words[at + 1 :]
         noun, length = _longest_name(words[at:])
         final, after = words[at + length - 1], words[at + length :]
-        if word in lists["night"]:
-            night, length = True, 1
-        elif word in lists["small"] or word in lists["large"]:
+        if word in lists["small"] or word in lists["large"]:
             looks.size, length = "small" if word in lists["small"] else "large", 1
         elif word in material_rows() and not _stands_alone(word, rest):
             looks.materials, length = (*looks.materials, word), 1
@@ -133,7 +130,7 @@ def parse(visual_part: str) -> Scene:
         raise ValueError(f"visual part {visual_part!r} names nothing to draw; give it a noun")
     if not things and scenery is None:
         things = [Thing(word, None) for word in named if len(word) > 1][:3] or [Thing(named[0], None)]
-    return Scene(tuple(things), scenery, support, inside, night)
+    return Scene(tuple(things), scenery, support, inside)
 
 
 def pictogram_of(noun: str) -> str | None:
@@ -174,7 +171,7 @@ def material_rows() -> dict[str, tuple[str, str, str]]:
 
 @cache
 def word_lists() -> dict[str, frozenset[str]]:
-    """The lists of `words.tsv`: `small`, `large`, `on`, `in`, `beside`, `groups`, `night`, `skipped`."""
+    """The lists of `words.tsv`: `small`, `large`, `on`, `in`, `beside`, `groups`, `skipped`."""
     return {row["list"]: frozenset(row["words"].split()) for row in _table("words.tsv") if not row["list"].isdigit()}
 
 
