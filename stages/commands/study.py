@@ -156,10 +156,9 @@ def log_study(study: Study) -> None:
         for arm, seeds in study.results.items():
             for seed, result in seeds.items():
                 name, digest = f"{arm} {seed}", request_key(result)
-                before = children.get(name)
-                if before is not None and before.data.tags["result"] == digest:
-                    continue
-                if before is not None:
+                if before := children.get(name):
+                    if before.data.tags["result"] == digest:
+                        continue
                     client.delete_run(before.info.run_id)
                 _log_training(client, experiment, {"mlflow.parentRunId": parent_id, "result": digest}, name, result)
         client.set_terminated(parent_id)
