@@ -72,7 +72,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     Raises ValueError in one line for whatever is asked for wrongly, before any network is loaded.
     """
-    from stages.inference.provenance import read_record
+    from stages.inference.provenance import of_two_runs, read_record
 
     if arguments.prompts and (arguments.text or arguments.image or arguments.like):
         raise ValueError("--prompts: takes no --text, --image or --like; its lines say what is made")
@@ -98,7 +98,7 @@ def main(arguments: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     generator = Generator(run, experiment)
     doubts = {doubt: None for job in jobs for doubt in job.request.doubts}
-    for doubt in filter(None, (generator.of_two_runs(), *doubts)):
+    for doubt in filter(None, (of_two_runs(run.root, generator.weights), *doubts)):
         print(doubt, file=sys.stderr)
     rows: list[Record] = []
     for job in jobs:

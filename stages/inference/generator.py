@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stages.formats.audio import SAMPLE_RATE
-from stages.inference.provenance import Record, code_version, of_two_runs
+from stages.inference.provenance import Record, code_version
 from stages.inference.run import SETTINGS, Request, Run, check_seed
 from stages.language.text import process_text
 from stages.plumbing.device import device
@@ -114,10 +114,6 @@ class Generator:
         own = [f"models/experiment_{name}" for name in self.experiments if name != "reference"]
         folders = ("models/encoders", "models/codec", "models/backbone", *own)
         return {name: content_md5(self.run.root / name) for name in folders}
-
-    def of_two_runs(self) -> str | None:
-        """One line where these weights were not made together, as far as dvc.lock knows; else None."""
-        return of_two_runs(self.run.root, self.weights)
 
     def __call__(
         self,

@@ -29,9 +29,8 @@ def read_weights(path: str | Path, within: Sequence[str] = ()) -> dict[str, Tens
     for key in within:
         if isinstance(content, Mapping) and key in content:
             content = content[key]
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path}: holds no weights by name; is this the checkpoint and not something beside it?")
-    weights = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    named = content if isinstance(content, Mapping) else {}
+    weights = {str(name): value for name, value in named.items() if isinstance(value, Tensor)}
     if not weights:
         raise ValueError(f"{path}: holds no weights by name; is this the checkpoint and not something beside it?")
     broken = [name for name, value in weights.items() if value.is_floating_point() and not _is_sound(name, value)]
