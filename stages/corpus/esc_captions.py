@@ -66,8 +66,8 @@ def caption_of(category: str, wave: Waveform, rng: np.random.Generator) -> str:
     manner = heard_adverbs(words.event, wave, rng)
     if "once" in manner:
         verbs.pop()
-    spoken = [f"{verb} {manner}".replace(" ,", ",").strip() for verb in (neutral if rng.random() < 0.5 else verbs)]
-    spoken += [f"can be heard {manner}".replace(" ,", ",").strip()]
+    chosen = [*(neutral if rng.random() < 0.5 else verbs), "can be heard"]
+    spoken = [f"{verb} {manner}".replace(" ,", ",").strip() for verb in chosen]
     taken = set(subject.split())
     fitting = [
         text

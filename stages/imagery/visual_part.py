@@ -141,10 +141,7 @@ def pictogram_of(noun: str) -> str | None:
 
 def pictogram_name(pictogram: str) -> str:
     """Return the `emoji` package's own English name of a pictogram; drawn props are called by their name."""
-    for form in (pictogram, pictogram + "\ufe0f"):
-        if form in emoji.EMOJI_DATA:
-            return str(emoji.EMOJI_DATA[form]["en"]).strip(":").replace("_", " ")
-    return pictogram
+    return emoji.demojize(pictogram).strip(":").replace("_", " ")
 
 
 @cache
