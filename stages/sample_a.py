@@ -9,16 +9,19 @@ Runtime: about half a minute for 100 captions, 3 takes and 12 steps on 2 cores.
 
 from __future__ import annotations
 
+from stages.embedding.embeddings import load_embeddings
 from stages.experiments.experiment_a import load_experiment_a
-from stages.experiments.sampling import sample_experiment
+from stages.experiments.sampling import at_both_scales, write_samples
+from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
 
 
 def main() -> None:
     """Sample experiment A."""
-    network = load_experiment_a().to(device())
-    sample_experiment("a", lambda rows, _: network.context(rows.text, rows.image), network.denoiser)
+    params, data, network = load_params().sample, load_embeddings("test"), load_experiment_a().to(device())
+    sets = at_both_scales("experiment_a", lambda rows, _: network.context(rows.text, rows.image), params)
+    write_samples("a", sets, network.denoiser, data, params)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ Runtime: about half a minute for 100 captions, 3 takes and 12 steps on 2 cores.
 
 from __future__ import annotations
 
+from stages.embedding.embeddings import load_embeddings
 from stages.experiments.experiment_b import load_experiment_b
-from stages.experiments.sampling import sample_experiment
+from stages.experiments.sampling import at_both_scales, write_samples
+from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
 from stages.synthesis.unet import load_denoiser
@@ -18,8 +20,9 @@ from stages.synthesis.unet import load_denoiser
 
 def main() -> None:
     """Sample experiment B."""
-    network = load_experiment_b().to(device())
-    sample_experiment("b", lambda rows, seeds: network.context(rows.text, rows.image, seeds), load_denoiser())
+    params, data, network = load_params().sample, load_embeddings("test"), load_experiment_b().to(device())
+    sets = at_both_scales("experiment_b", lambda rows, seeds: network.context(rows.text, rows.image, seeds), params)
+    write_samples("b", sets, load_denoiser(), data, params)
 
 
 if __name__ == "__main__":

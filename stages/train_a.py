@@ -11,16 +11,36 @@ contexts dropped to "" so that guidance keeps working.
 
 from __future__ import annotations
 
+from stages.embedding.embeddings import load_embeddings
 from stages.experiments.experiment_a import EXPERIMENT_A
-from stages.experiments.training import run_training
+from stages.experiments.fusion import save_experiment
 from stages.experiments.training_a import train_experiment_a
+from stages.formats.files import replacing_folder, write_json, write_tsv
 from stages.params.schema import load_params
+from stages.plumbing.device import device
 from stages.plumbing.running import run
+from stages.synthesis.unet import load_denoiser
+from stages.tracking.stage_runs import log_stage
+from stages.training.determinism import be_deterministic
+from stages.training.parallel import join
+from stages.training.work import remove_work, work_folder
 
 
 def main() -> None:
-    """Train both stages."""
-    run_training("train_a", load_params().train_a, train_experiment_a, EXPERIMENT_A)
+    """Train both stages, keep the best weights, write curve and metrics."""
+    params, is_first = load_params().train_a, join()
+    be_deterministic(params.seed)
+    data, valid = load_embeddings("train"), load_embeddings("valid").to(device())
+    denoiser, work = load_denoiser().to(device()), work_folder("train_a")
+    trained = train_experiment_a(params, data, valid, denoiser, work)
+    if not is_first:
+        return
+    with replacing_folder(EXPERIMENT_A) as folder:
+        save_experiment(folder, trained.config, trained.best)
+    write_tsv("metrics/curves/train_a.tsv", trained.curve)
+    write_json("metrics/train_a.json", trained.metrics)
+    remove_work(work)
+    log_stage("train_a", trained.metrics, {"train_a": trained.curve})
 
 
 if __name__ == "__main__":

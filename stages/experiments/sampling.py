@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from stages.corpus.clips import Row, accepted_pairs, spread
-from stages.embedding.embeddings import Embeddings, load_embeddings
+from stages.embedding.embeddings import Embeddings
 from stages.formats.audio import SAMPLE_RATE
 from stages.formats.files import replacing_folder, write_jsonl
 from stages.params.experiments import Sample
-from stages.params.schema import load_params
 from stages.plumbing.cluster import in_batches
 from stages.plumbing.device import device
 from stages.plumbing.progress import progress
@@ -53,12 +52,6 @@ def at_both_scales(name: str, contexts: SeededContexts, params: Sample) -> list[
         SampleSet(name, contexts, params.guidance_scale, params.clips_per_caption),
         SampleSet(f"{name}_guidance_1", contexts, 1.0, params.clips_per_caption_unguided),
     ]
-
-
-def sample_experiment(name: str, contexts: SeededContexts, denoiser: Denoiser) -> None:
-    """The stage `sample_<name>`."""
-    params, data = load_params().sample, load_embeddings("test")
-    write_samples(name, at_both_scales(f"experiment_{name}", contexts, params), denoiser, data, params)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What the trainings of A and B share: their stage, the compute they take, and training through the U-Net's loss.
+"""What the trainings of A and B share: what they leave, the compute they take, and training through the U-Net's loss.
 
 Through the denoising loss go both stages of experiment A and the finish of experiment B.
 """
@@ -8,30 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from stages.embedding.embeddings import Embeddings, load_embeddings
-from stages.experiments.fusion import save_experiment
-from stages.formats.files import replacing_folder, write_json, write_tsv
-from stages.params.experiments import Memory, TrainA, TrainB
+from stages.embedding.embeddings import Embeddings
+from stages.params.experiments import Memory
 from stages.params.section import LossWeighting, Regime
 from stages.plumbing.device import device
-from stages.synthesis.unet import Denoiser, load_denoiser
-from stages.tracking.stage_runs import log_stage
-from stages.training.determinism import batch_indices, be_deterministic
+from stages.synthesis.unet import Denoiser
+from stages.training.determinism import batch_indices
 from stages.training.diffusion import drop_context, fixed_diffusion_loss, random_diffusion_loss
 from stages.training.loop import CurveRow, Trained, train
-from stages.training.parallel import batches_per_update, join, updates_per_epoch
-from stages.training.work import remove_work, work_folder
+from stages.training.parallel import batches_per_update, updates_per_epoch
 
 DIFFUSION_LOSS = "validation_diffusion_loss"
 PLAIN_MEMORY = Memory(precision="float32", gradient_checkpointing=False, optimizer="adamw")
 Contexts = Callable[[Embeddings], Tensor]
-Params = TypeVar("Params", TrainA, TrainB)
 
 
 @dataclass(frozen=True)
@@ -42,28 +37,6 @@ class TrainedExperiment:
     best: dict[str, Tensor]
     curve: list[CurveRow]
     metrics: dict[str, Any]
-
-
-def run_training(
-    stage: str,
-    params: Params,
-    train_experiment: Callable[[Params, Embeddings, Embeddings, Denoiser, Path], TrainedExperiment],
-    models: Path,
-) -> None:
-    """The stage `train_a` or `train_b`: train, keep the best weights in `models`, write curve and metrics."""
-    is_first = join()
-    be_deterministic(params.seed)
-    data, valid = load_embeddings("train"), load_embeddings("valid").to(device())
-    work = work_folder(stage)
-    trained = train_experiment(params, data, valid, load_denoiser().to(device()), work)
-    if not is_first:
-        return
-    with replacing_folder(models) as folder:
-        save_experiment(folder, trained.config, trained.best)
-    write_tsv(f"metrics/curves/{stage}.tsv", trained.curve)
-    write_json(f"metrics/{stage}.json", trained.metrics)
-    remove_work(work)
-    log_stage(stage, trained.metrics, {stage: trained.curve})
 
 
 @dataclass(frozen=True)
