@@ -32,7 +32,7 @@ NEEDS = {
     "bind-an-audio study --page": "trainings of the study: tests/test_study.py",
     "mkdir -p data/raw": "the recordings: tests/test_real_recordings.py",
     "cp -r PATH/TO/ESC-10 data/raw/esc10": "the recordings: tests/test_real_recordings.py",
-    "dvc add data/raw/esc10": "the recordings: tests/test_real_recordings.py",
+    "dvc add data/raw/esc10": "the recordings: tests/test_own_data.py adds others",
     "cp presets/esc10.yaml params.yaml": "the recordings",
     "dvc exp run -n esc10": "the recordings",
     "git checkout params.yaml dvc.lock metrics": "the recordings",

@@ -20,8 +20,9 @@ import yaml
 from tests.benchmarks.table import Row
 from tests.benchmarks.updates import ROOT
 
-STAGES = ("prepare", "decompose", "images", "quality", "embed")
-WITH_NETWORKS = (*STAGES[:-1], "encoders", "codec", STAGES[-1])
+WITHOUT_NETWORKS = ("prepare", "decompose", "images", "quality")
+STAGES = (*WITHOUT_NETWORKS, "embed")
+WITH_NETWORKS = (*WITHOUT_NETWORKS, "encoders", "codec", "embed")
 # Counted by a process between that is small: the kernel begins a child's count with its parent's memory.
 MEASURE = """
 import resource, subprocess, sys
@@ -41,9 +42,10 @@ def rows(small: bool) -> list[Row]:
             lay_out(work, size)
             if used:
                 (work / "models").symlink_to(Path(folder) / str(sizes[0]) / "models")
-            used[size] = {stage: run(stage, work) for stage in (STAGES if used else WITH_NETWORKS)}
+            stages = WITHOUT_NETWORKS if small else STAGES if used else WITH_NETWORKS
+            used[size] = {stage: run(stage, work) for stage in stages}
             shutil.rmtree(work / "data")
-    return [row(stage, {size: found[stage] for size, found in used.items()}) for stage in STAGES]
+    return [row(stage, {size: found[stage] for size, found in used.items()}) for stage in stages]
 
 
 def row(stage: str, used: dict[int, tuple[float, float]]) -> Row:
