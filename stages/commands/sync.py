@@ -60,7 +60,7 @@ from stages.tracking.revisions import (
     revision_machines,
     revision_presets,
 )
-from stages.tracking.stage_runs import Point, curve_points, runs_that_wrote
+from stages.tracking.stage_runs import MetricPoint, curve_points, runs_that_wrote
 
 REVISIONS_EXPERIMENT = "bind-an-audio-revisions"
 # What MLflow's table of revisions shows, by names whose first letters it has room for.
@@ -88,7 +88,7 @@ class Content:
 
     params: dict[str, Any]
     metrics: dict[str, float]
-    curves: list[Point]
+    curves: list[MetricPoint]
     tags: dict[str, str]
     datasets: dict[str, str]
     outputs: dict[str, str]
@@ -228,9 +228,9 @@ def read_metrics(folder: Path, paths: list[str]) -> dict[str, float]:
     return numbers(found)
 
 
-def read_curves(folder: Path, paths: list[str]) -> list[Point]:
+def read_curves(folder: Path, paths: list[str]) -> list[MetricPoint]:
     """The curves of metrics/curves/*.tsv as steps; what is no table of numbers is left out."""
-    points: list[Point] = []
+    points: list[MetricPoint] = []
     for path in (folder / path for path in paths if path.startswith(CURVES) and path.endswith(".tsv")):
         with suppress(OSError, ValueError):
             rows = [{key: float(value) for key, value in row.items()} for row in read_tsv(path)]

@@ -13,7 +13,6 @@ from stages.evaluation.systems import METRICS, SYSTEMS
 from stages.formats.audio import SAMPLE_RATE
 from stages.params.schema import Params
 
-Curve = Sequence[Mapping[str, float]]
 LOSS = "validation_diffusion_loss"
 TOWER_SHARE = 0.8  # of what CLAP tells of the attributes, which is what steers the reference
 FEWEST_CAPTIONS = 20  # with fewer, the interval of a share is wider than +-0.2
@@ -23,7 +22,9 @@ ONE_SEED = (
 )
 
 
-def compare(scores: Mapping[str, ClipScores], curves: Mapping[str, Curve], **draw: int) -> dict[str, Any]:
+def compare(
+    scores: Mapping[str, ClipScores], curves: Mapping[str, Sequence[Mapping[str, float]]], **draw: int
+) -> dict[str, Any]:
     """The figures of `metrics/comparison.json`: flat, an interval as `..._low` and `..._high`, None without one.
 
     Args:

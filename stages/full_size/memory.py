@@ -37,7 +37,7 @@ CODEC = ("VAE", "BigVGAN")
 HEADS, COLUMNS, TOKENS, EMBEDDING_DIM = 8, 78, 77, 1024
 CLIP_SAMPLES = 2048 * COLUMNS
 # What is done, the components that lie on the GPU, most gigabytes at once beside them.
-Step = tuple[str, tuple[str, ...], float]
+MemoryRow = tuple[str, tuple[str, ...], float]
 B_SIZES = {"width", "blocks", "heads"}
 MODES = [(precision, kept) for precision in ("float32", "bfloat16") for kept in (False, True)]
 # AdamW's two moments in bytes a parameter; in 8 bits with a scale for each block of 256.
@@ -122,7 +122,7 @@ def training_activations(batch_size: int, precision: str, checkpointing: bool) -
 
 
 @torch.no_grad()
-def embedding(pairs: int) -> list[Step]:
+def embedding(pairs: int) -> list[MemoryRow]:
     """What embedding `pairs` at once takes."""
     imagebind, text, codec = full_imagebind(), TextTower(BERT_BASE, CONTEXT_DIM).eval(), full_codec()
     images, mels = torch.zeros(pairs, 3, 224, 224, dtype=torch.uint8), torch.randn(pairs, 80, 8 * COLUMNS)
@@ -137,10 +137,10 @@ def embedding(pairs: int) -> list[Step]:
 
 
 @torch.no_grad()
-def generating(clips: int) -> list[Step]:
+def generating(clips: int) -> list[MemoryRow]:
     """What measuring validation clips, one clip of 10 s, and `clips` at once take: each the most of its parts."""
     denoiser, codec = full_denoiser().eval(), full_codec()
-    rows: list[Step] = []
+    rows: list[MemoryRow] = []
     sampling = ("U-Net", *CODEC)
     for name, count, parts in (
         ("generate: one clip of 10 s", 1, (*IMAGEBIND, *sampling)),

@@ -61,7 +61,7 @@ class Schedule(Section):
     muon_rate: Annotated[float, Field(ge=0)]
 
 
-class Trained(Section):
+class TrainedSection(Section):
     """A section of networks that are trained here; `weights` is where published ones would lie."""
 
     source: Literal["trained"]
@@ -69,14 +69,14 @@ class Trained(Section):
     seed: Seed
 
 
-class Published(Section):
+class PublishedSection(Section):
     """A section of networks by published weights, from the folder `weights`."""
 
     source: Literal["pretrained"]
     weights: str
 
 
-class TrainedEncoders(Trained):
+class TrainedEncoders(TrainedSection):
     """`encoders`: the towers that condition, ImageBind and CLAP, trained here."""
 
     imagebind: ImageBindSize
@@ -85,7 +85,7 @@ class TrainedEncoders(Trained):
     clap_training: Schedule
 
 
-class PublishedEncoders(Published):
+class PublishedEncoders(PublishedSection):
     """`encoders` by published weights: ImageBind, and whose text features steer.
 
     `clap` is what the U-Net reads and experiment B learns to produce: Make-An-Audio's own text tower, or LAION-CLAP's
@@ -188,7 +188,7 @@ class GeneratorOptions(Section):
             raise ValueError("resblock_kernel_sizes and resblock_dilation_sizes differ in length")
 
 
-class TrainedCodec(Trained):
+class TrainedCodec(TrainedSection):
     """`codec`: mel VAE and BigVGAN, trained here."""
 
     vae: Vae
@@ -197,11 +197,11 @@ class TrainedCodec(Trained):
     vocoder_training: Schedule
 
 
-class PublishedCodec(Published):
+class PublishedCodec(PublishedSection):
     """`codec` by published weights: Make-An-Audio's VAE and its BigVGAN."""
 
 
-class TrainedBackbone(Trained):
+class TrainedBackbone(TrainedSection):
     """`backbone`: Make-An-Audio's CLAP-conditioned U-Net, trained here."""
 
     channels: list[Count]
@@ -230,7 +230,7 @@ class TrainedBackbone(Trained):
             )
 
 
-class PublishedBackbone(Published):
+class PublishedBackbone(PublishedSection):
     """`backbone` by published weights: Make-An-Audio's U-Net; they do not tell its heads."""
 
     attention_heads: Count

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from stages.tracking.mlflow_store import reason, repository_root, tracking_client
-from stages.tracking.stage_runs import Point, StageRun, curve_points
+from stages.tracking.stage_runs import MetricPoint, StageRun, curve_points
 
 LOOK_SECONDS = 0.1
 BATCH_SECONDS = 10.0
@@ -72,7 +72,7 @@ class Follower:
                     run.end(client, note["end"], note.get("why", ""))
                 self.waiting.pop(0)
 
-    def machine(self) -> list[Point]:
+    def machine(self) -> list[MetricPoint]:
         """A sample of the machine under the names of MLflow's system metrics, and of the stage's own memory."""
         if not self.monitors:
             from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor

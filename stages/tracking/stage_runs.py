@@ -46,7 +46,7 @@ STAGES_EXPERIMENT = "bind-an-audio"
 WORKSPACE = "workspace"
 STEP_COLUMNS = ("epoch", "epochs", "update", "updates", "step")
 
-Point = tuple[str, float, int]
+MetricPoint = tuple[str, float, int]
 
 
 def log_stage(
@@ -129,7 +129,7 @@ class StageRun:
                 self.logged |= {(key, point.step) for point in client.get_metric_history(self.run_id, key)}
         client.set_tag(self.run_id, "inputs", inputs)
 
-    def add(self, client: Any, points: Iterable[Point]) -> None:
+    def add(self, client: Any, points: Iterable[MetricPoint]) -> None:
         """Log points `(metric, value, step)`, those left out that the run has already."""
         new = [(key, value, step) for key, value, step in points if (key, step) not in self.logged]
         log_in_batches(client, self.run_id, {}, new, {})
@@ -139,7 +139,7 @@ class StageRun:
         self,
         client: Any,
         params: Mapping[str, Any],
-        points: Iterable[Point],
+        points: Iterable[MetricPoint],
         dependencies: Mapping[str, str],
         outputs: Mapping[str, str],
         machine: str,
@@ -179,7 +179,7 @@ def runs_that_wrote(client: Any, outputs: Mapping[str, Mapping[str, str]]) -> di
     return found
 
 
-def curve_points(name: str, rows: Iterable[Mapping[str, Any]]) -> list[Point]:
+def curve_points(name: str, rows: Iterable[Mapping[str, Any]]) -> list[MetricPoint]:
     """Turn a table into stepped metrics; one without a step column is counted by its rows."""
     points = []
     for number, row in enumerate(rows):
