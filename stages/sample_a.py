@@ -15,13 +15,14 @@ from stages.experiments.sampling import at_both_scales, write_samples
 from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
+from stages.tracking.stage_runs import log_stage
 
 
 def main() -> None:
     """Sample experiment A."""
     params, data, network = load_params().sample, load_embeddings("test"), load_experiment_a().to(device())
     sets = at_both_scales("experiment_a", lambda rows, _: network.context(rows.text, rows.image), params)
-    write_samples("a", sets, network.denoiser, data, params)
+    log_stage("sample_a", write_samples("a", sets, network.denoiser, data, params))
 
 
 if __name__ == "__main__":

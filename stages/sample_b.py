@@ -16,13 +16,14 @@ from stages.params.schema import load_params
 from stages.plumbing.device import device
 from stages.plumbing.running import run
 from stages.synthesis.unet import load_denoiser
+from stages.tracking.stage_runs import log_stage
 
 
 def main() -> None:
     """Sample experiment B."""
     params, data, network = load_params().sample, load_embeddings("test"), load_experiment_b().to(device())
     sets = at_both_scales("experiment_b", lambda rows, seeds: network.context(rows.text, rows.image, seeds), params)
-    write_samples("b", sets, load_denoiser(), data, params)
+    log_stage("sample_b", write_samples("b", sets, load_denoiser(), data, params))
 
 
 if __name__ == "__main__":

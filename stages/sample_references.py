@@ -16,6 +16,7 @@ from stages.experiments.sampling import SampleSet, at_both_scales, write_samples
 from stages.params.schema import load_params
 from stages.plumbing.running import run
 from stages.synthesis.unet import load_denoiser
+from stages.tracking.stage_runs import log_stage
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
             params.clips_per_caption_unguided,
         ),
     ]
-    write_samples("references", sets, load_denoiser(), data, params)
+    log_stage("sample_references", write_samples("references", sets, load_denoiser(), data, params))
 
 
 if __name__ == "__main__":

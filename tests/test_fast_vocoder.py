@@ -11,6 +11,7 @@ from torch import nn
 from stages.params.models import TrainedCodec, Vocoder
 from stages.params.schema import load_params
 from stages.synthesis.bigvgan import AntiAliasedSnake, BigVGAN
+from stages.synthesis.codec import Codec, build_vae
 from stages.synthesis.fast_vocoder import hasten
 from stages.synthesis.fused_snake import FusedSnake, compiled
 from stages.synthesis.short_convolution import ShortConvolution
@@ -33,6 +34,16 @@ def wide() -> BigVGAN:
         if name.endswith(("alpha", "beta")):
             parameter.normal_(0, 0.5)
     return generator
+
+
+def test_a_codec_vocodes_by_the_faster_layers():
+    params = load_params(ROOT / "presets/smoke.yaml").codec
+    assert isinstance(params, TrainedCodec)
+    codec = Codec(build_vae(params.vae).eval(), wide(), 1.0, (4, 10, 1))
+    with torch.no_grad():
+        plain = codec.vocoder(mel := torch.randn(1, 80, 9))
+    torch.testing.assert_close(codec.vocode(mel), plain, rtol=0, atol=1e-5)
+    assert any(isinstance(layer, FusedSnake) for layer in codec.vocoder.modules())
 
 
 def test_a_wide_vocoder_gives_the_same_waveform_and_is_hastened_once():

@@ -107,7 +107,7 @@ def test_a_tower_that_knows_no_numbers_is_refused(side, value):
     sides = [clusters(20, 4, 2, seed)[0] for seed in (0, 1)]
     sides[side][0, 0] = value
     names = ["a", "b"] * 10
-    with pytest.raises(ValueError, match=r"contains (NaN|infinity)"):
+    with pytest.raises(ValueError, match="not finite; look at the tower"):
         linear_probe(sides[0], names, sides[1], names)
 
 

@@ -54,8 +54,8 @@ def main(arguments: argparse.Namespace) -> None:
 def in_step(text: str, root: Path = Path(".")) -> tuple[str, list[str]]:
     """Return dvc.yaml's `text` with each stage's files and sections as the code has them, and one line a change.
 
-    Lists that are complete stay as they are; in the others, code stands first and sorted. An entry takes its comment
-    along. Raises ValueError for a stage whose command is no `python -m`.
+    Lists that are complete stay as they are; in the others, code stands first and sorted. An entry takes the comment
+    on its line along. Raises ValueError for a stage whose command is no `python -m`.
     """
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, len(text)

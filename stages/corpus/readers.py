@@ -69,7 +69,7 @@ def _esc10(listing: Listing) -> None:
         name = path.parent.name.split(" - ")[-1].lower()
         category = ESC10_NAMES.get(name, name.replace(" ", "_"))
         clip = f"esc10-{match[1]}-{match[2]}-{match[3]}-{category.replace('_', '-')}"
-        _add_labelled(listing, clip, file, match[2], match[1], category)
+        _add_labelled(listing, clip, file, match[2], match[1], category, path.parent.name)
 
 
 def _esc50(listing: Listing) -> None:
@@ -85,15 +85,19 @@ def _esc50(listing: Listing) -> None:
             listing.reject("", where, "file_name", "no file name inside the folder")
             continue
         clip = f"esc50-{slug(PurePosixPath(name).stem)}"
-        _add_labelled(listing, clip, file, row["src_file"] or name, str(row["fold"]), str(row["category"]))
+        category = str(row["category"])
+        _add_labelled(listing, clip, file, row["src_file"] or name, str(row["fold"]), category, category)
 
 
-def _add_labelled(listing: Listing, clip: str, file: str, freesound: str, fold: str, category: str) -> None:
-    """Add a clip of ESC. Those of one source lie in one fold: 1 to 3 train, 4 valid, 5 test."""
+def _add_labelled(listing: Listing, clip: str, file: str, freesound: str, fold: str, category: str, named: str) -> None:
+    """Add a clip of ESC; clips of one source lie in one fold: 1 to 3 train, 4 valid, 5 test.
+
+    `named` is what the corpus calls the category.
+    """
     if fold not in ESC_SPLITS:
         listing.reject(clip, file, "unknown_fold", fold)
     elif category not in categories():
-        listing.reject(clip, file, "unknown_class", category)
+        listing.reject(clip, file, "unknown_class", named)
     else:
         listing.clips.append(Entry(clip, file, f"freesound-{freesound}", ESC_SPLITS[fold], None, (category,)))
 

@@ -7,17 +7,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, dtype, float32, int64
 
 from stages.formats.files import replacing
 
 EMBEDDINGS = Path("data/embeddings")
 EMPTY = "empty_tokens"
+DTYPES = {float32: "F32", int64: "I64"}
 
 # A few rows of each tensor of `Embeddings`; of the last, which has none, the whole.
 Batch = Mapping[str, Tensor]
@@ -58,26 +58,26 @@ class Embeddings:
 
 
 def write_embeddings(path: Path, ids: Sequence[str], batches: Iterable[Batch]) -> None:
-    """Write a split as one safetensors file with the ids among its metadata.
+    """Write a split as one safetensors file, a batch after the other, with the ids among its metadata.
 
-    Each tensor's rows go into a file of its own first, a batch after the other, and are mapped from there, so that
-    memory does not grow with the split; the disk holds it twice meanwhile.
+    The bytes are those that `safetensors.torch.save_file` writes of the whole split, which it would want in memory:
+    the shapes follow from the first batch and the number of ids, so every row's offset is known.
     """
-    shapes: dict[str, list[int]] = {}
-    with TemporaryDirectory(dir=path.parent) as folder:
+    with open(path, "wb") as file:
+        offsets: dict[str, int] = {}
+        done = 0
         for batch in batches:
-            for name, tensor in batch.items():
-                if name != EMPTY:
-                    shape = shapes.setdefault(name, [0, *tensor.shape[1:]])
-                    shape[0] += len(tensor)
-                    with open(f"{folder}/{name}", "ab") as file:
-                        file.write(tensor.contiguous().numpy().data)
-        assert shapes["text"][0] == len(ids), f"{shapes['text'][0]} rows for {len(ids)} ids"
-        whole = {
-            name: torch.from_file(f"{folder}/{name}", size=math.prod(shape), dtype=batch[name].dtype).view(shape)
-            for name, shape in shapes.items()
-        }
-        save_file({**whole, EMPTY: batch[EMPTY]}, path, metadata={"ids": json.dumps(ids)})
+            rows = {name: tensor for name, tensor in batch.items() if name != EMPTY}
+            if not offsets:
+                shapes = {name: (len(ids), *tensor.shape[1:]) for name, tensor in rows.items()}
+                shapes[EMPTY] = tuple(batch[EMPTY].shape)
+                offsets = _write_header(file, {name: (shapes[name], batch[name].dtype) for name in batch}, ids)
+                _write_at(file, offsets[EMPTY], batch[EMPTY])
+            for name, tensor in rows.items():
+                row_bytes = tensor[0].numel() * tensor.element_size()
+                _write_at(file, offsets[name] + done * row_bytes, tensor)
+            done += len(rows["text"])
+    assert done == len(ids), f"{done} rows for {len(ids)} ids"
 
 
 def keep_rows(path: Path, indices: Sequence[int], at_once: int = 32) -> None:
@@ -86,6 +86,28 @@ def keep_rows(path: Path, indices: Sequence[int], at_once: int = 32) -> None:
         whole = load_embeddings(path.stem, path.parent)
         parts = (whole.rows(part) for part in torch.tensor(indices).split(at_once))
         write_embeddings(temporary, [whole.ids[index] for index in indices], (part.tensors() for part in parts))
+
+
+def _write_header(
+    file: BinaryIO, layout: dict[str, tuple[tuple[int, ...], dtype]], ids: Sequence[str]
+) -> dict[str, int]:
+    """Write safetensors' header (its length in 8 bytes, then JSON filled up to 8 bytes); return tensors' offsets."""
+    header: dict[str, Any] = {"__metadata__": {"ids": json.dumps(ids)}}
+    offsets: dict[str, int] = {}
+    end = 0
+    # As the library sorts them: the widest type first, then by name.
+    for name, (shape, kind) in sorted(layout.items(), key=lambda item: (-item[1][1].itemsize, item[0])):
+        offsets[name], end = end, end + math.prod(shape) * kind.itemsize
+        header[name] = {"dtype": DTYPES[kind], "shape": list(shape), "data_offsets": [offsets[name], end]}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    return {name: 8 + len(text) + offset for name, offset in offsets.items()}
+
+
+def _write_at(file: BinaryIO, offset: int, tensor: Tensor) -> None:
+    file.seek(offset)
+    file.write(tensor.contiguous().numpy().tobytes())
 
 
 def load_embeddings(split: str, folder: Path = EMBEDDINGS) -> Embeddings:

@@ -32,6 +32,8 @@ def linear_probe(train_x: Tensor, train_y: Sequence[str], test_x: Tensor, test_y
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    if not (train_x.isfinite().all() and test_x.isfinite().all()):
+        raise ValueError("embeddings hold values that are not finite; look at the tower they come from")
     if not 1 < len(set(train_y)) < len(train_y):
         return majority_rate(train_y, test_y)  # one class, or one example a class: no spread within classes to fit
     train, test = (x.detach().double().cpu().numpy() for x in (train_x, test_x))

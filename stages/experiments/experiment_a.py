@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stages.experiments.fusion import CONFIG, WEIGHTS, Fusion
 from stages.formats.files import read_json
-from stages.synthesis.unet import BACKBONE, Denoiser, load_denoiser
+from stages.synthesis.unet import BACKBONE, Denoiser, build_like
 
 EXPERIMENT_A = Path("models/experiment_a")
 
@@ -63,6 +63,6 @@ class ExperimentA(nn.Module):
 
 def load_experiment_a(folder: Path = EXPERIMENT_A, backbone: Path = BACKBONE) -> ExperimentA:
     """Experiment A as trained, frozen, for evaluation; its U-Net is its own, in the shape of the backbone's."""
-    network = ExperimentA(read_json(folder / CONFIG), load_denoiser(backbone))
+    network = ExperimentA(read_json(folder / CONFIG), build_like(backbone))
     network.load_state_dict(load_file(folder / WEIGHTS))
     return network.eval().requires_grad_(False)

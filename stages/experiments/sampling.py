@@ -25,7 +25,6 @@ from stages.plumbing.progress import progress
 from stages.synthesis.codec import Codec, load_codec
 from stages.synthesis.samplers import sample_latents
 from stages.synthesis.unet import Denoiser
-from stages.tracking.stage_runs import log_stage
 from stages.training.determinism import be_deterministic, derive_seed
 
 SAMPLES = Path("data/samples")
@@ -55,8 +54,10 @@ def at_both_scales(name: str, contexts: SeededContexts, params: Sample) -> list[
 
 
 @torch.no_grad()
-def write_samples(group: str, sets: Sequence[SampleSet], denoiser: Denoiser, data: Embeddings, params: Sample) -> None:
-    """Write `data/samples/<group>/<set>/` (FLAC + metadata.jsonl), and each set's numbers to MLflow alone.
+def write_samples(
+    group: str, sets: Sequence[SampleSet], denoiser: Denoiser, data: Embeddings, params: Sample
+) -> dict[str, float]:
+    """Write `data/samples/<group>/<set>/` (FLAC + metadata.jsonl); return each set's numbers, for MLflow alone.
 
     These are its clips and its `real_time_factor`: seconds that making a second of audio took, from contexts to
     waveforms. `denoiser` is moved to the device.
@@ -80,7 +81,7 @@ def write_samples(group: str, sets: Sequence[SampleSet], denoiser: Denoiser, dat
                 written += write_clips(folder / one.name, rows, batch, waveforms, one.guidance_scale)
             write_jsonl(folder / one.name / "metadata.jsonl", written)
             numbers |= {f"{one.name}_clips": len(written), f"{one.name}_real_time_factor": spent / made}
-    log_stage(f"sample_{group}", numbers)
+    return numbers
 
 
 def make_clips(

@@ -15,7 +15,7 @@ LossWeighting = Literal["plain", "clean_latent"]
 
 
 class Section(BaseModel):
-    """A part of params.yaml: frozen, strictly typed, without defaults."""
+    """A part of params.yaml: frozen, strictly typed; no key of params.yaml has a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

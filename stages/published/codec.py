@@ -16,6 +16,7 @@ from stages.synthesis.mel import MEL_BANDS
 from stages.weights.reading import read_weights
 
 OPTIONS, GENERATOR = "bigvgan/args.yml", "bigvgan/best_netG.pt"
+REMEDY = "take the vocoder that is published beside its checkpoint"
 
 
 def convert_codec(folder: Path, weights: str | Path, samples: int) -> None:
@@ -43,8 +44,7 @@ def read_vocoder(folder: Path) -> tuple[BigVGAN, GeneratorOptions]:
     for name, needed in rates.items():
         if given.get(name, needed) != needed:
             raise ValueError(
-                f"{folder / OPTIONS}: {name} is {given[name]}, Make-An-Audio's mels need {needed}; "
-                "take the vocoder that is published beside its checkpoint"
+                f"{folder / OPTIONS}: {name} is {given[name]}, Make-An-Audio's mels need {needed}; {REMEDY}"
             )
     path = folder / GENERATOR
     return read_generator(options, read_weights(path, ("generator",)), path), options
@@ -68,5 +68,5 @@ def read_options(path: Path) -> tuple[GeneratorOptions, dict[str, Any]]:
         options = GeneratorOptions.model_validate(known | {"resblock": str(known.get("resblock", "1"))})
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; get the file again") from None
+        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}; {REMEDY}") from None
     return options, {name: value for name, value in found.items() if name not in GeneratorOptions.model_fields}

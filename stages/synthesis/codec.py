@@ -56,16 +56,17 @@ class Codec:
     @torch.no_grad()
     def vocode(self, mels: Tensor) -> Tensor:
         """Log10 mels `[B, 80, T]` to waveforms `[B, 256 T]`."""
-        at_once = VOCODED_ON_CPU if self.vae.device.type == "cpu" else VOCODED_ON_CARD
+        at_once = VOCODED_ON_CARD
+        if self.vae.device.type == "cpu":
+            at_once = VOCODED_ON_CPU
+            hasten(self.vocoder)
         parts = mels.split(max(1, at_once // (HOP_LENGTH * mels.shape[2])))
         return torch.cat([self.vocoder(part.to(self.vae.device)).cpu() for part in parts])
 
     def to(self, device: str) -> Codec:
-        """Move both networks, the vocoder in the layers that are fastest there, and return the codec."""
+        """Move both networks, and return the codec."""
         self.vae.to(device)
         self.vocoder.to(device)
-        if device == "cpu":
-            hasten(self.vocoder)
         return self
 
 

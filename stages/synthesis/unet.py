@@ -76,3 +76,11 @@ def load_denoiser(folder: Path = BACKBONE) -> Denoiser:
 
     unet = UNet2DConditionModel.from_pretrained(folder, local_files_only=True)
     return Denoiser(unet, NoiseSchedule(**read_json(folder / SCHEDULE)))
+
+
+def build_like(folder: Path = BACKBONE) -> Denoiser:
+    """A denoiser of the size of that in `folder`, with random weights."""
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder, local_files_only=True))
+    return Denoiser(unet, NoiseSchedule(**read_json(folder / SCHEDULE)))

@@ -97,8 +97,8 @@ def train_by_schedule(
     """`train` as long and as fast as a section of params.yaml says, in `epochs` rows of the curve, or one more.
 
     The network that is made next begins with the same weights, resumed or not: they are drawn from where the last
-    update has left torch's generator, and a training that was resumed after it has drawn nothing. So its numbers are
-    drawn again.
+    update has left torch's generator, and a training that was resumed after it has drawn nothing. So `loss` is called
+    once more for the last update, without gradients: it must keep nothing but what it draws.
     """
     trained = train(
         network,
