@@ -118,15 +118,27 @@ def checkpoint_of(process: psutil.Process, folder: Path) -> Path:
     return folder / ".cache" / "training" / f"train_b-{digest[:16]}" / "train_b.safetensors"
 
 
+def queue_status(folder: Path) -> str:
+    """DVC's table of the queue. DVC fails where a worker has just begun to write what it reads, and is asked again."""
+
+    def table() -> str:
+        command = ("dvc", "queue", "status")
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or "Expecting value: line 1 column 1" in done.stderr, done.stderr
+        return "" if done.returncode else done.stdout
+
+    return str(wait_until(table))
+
+
 def statuses(folder: Path) -> list[str]:
-    rows = [line.split() for line in sh(folder, "dvc", "queue", "status").splitlines()]
+    rows = [line.split() for line in queue_status(folder).splitlines()]
     return sorted(row[-1] for row in rows if row and row[-1] in ("Failed", "Success", "Running", "Queued"))
 
 
 def queue_state(folder: Path) -> str:
     """What DVC and its workers say, for a failure that is not seen twice."""
     logs = sorted((folder / ".dvc" / "tmp" / "exps" / "celery").glob("dvc-exp-worker-*.out"))
-    return "\n".join([sh(folder, "dvc", "queue", "status"), *(f"{log}\n{log.read_text()[-3000:]}" for log in logs)])
+    return "\n".join([queue_status(folder), *(f"{log}\n{log.read_text()[-3000:]}" for log in logs)])
 
 
 def experiments(folder: Path) -> dict[str, dict[str, Any]]:

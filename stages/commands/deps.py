@@ -57,10 +57,10 @@ def in_step(text: str, root: Path = Path(".")) -> tuple[str, list[str]]:
     Lists that are complete stay as they are; in the others, code stands first and sorted. An entry takes the comment
     on its line along. Raises ValueError for a stage whose command is no `python -m`.
     """
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, len(text)
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    pipeline, changes = yaml.load(text), []
+    layout = YAML()  # keeps comments and quotes
+    layout.preserve_quotes, layout.width = True, len(text)
+    layout.indent(mapping=2, sequence=4, offset=2)
+    pipeline, changes = layout.load(text), []
     for stage, entry in pipeline["stages"].items():
         if "code" in (entry.get("meta") or {}):
             continue  # hashed by the stage that it names
@@ -87,7 +87,7 @@ def in_step(text: str, root: Path = Path(".")) -> tuple[str, list[str]]:
                 here.ca.items.clear()
                 here.ca.items.update((place, comments[name]) for place, name in enumerate(here) if comments.get(name))
     written = io.StringIO()
-    yaml.dump(pipeline, written)
+    layout.dump(pipeline, written)
     return written.getvalue() if changes else text, sorted(changes)
 
 
